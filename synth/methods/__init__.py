@@ -1,0 +1,1 @@
+"""Methods: steps that ask models. One file each, and one folder of prompts."""

@@ -1,0 +1,177 @@
+"""Judge pairs: which of two answers is better, asked of a model in both orders.
+
+Bai et al. 2022 (arXiv:2212.08073), section 4.1: one principle a comparison, and the label is the
+normalised probability of (A) against (B). Asking in both orders is Lee et al. 2023, "RLAIF"
+(arXiv:2309.00267), section 2.1: the two distributions are averaged, so that a judge that only ever likes
+the first place comes out at one half.
+
+Differs: a chat rather than raw text with few-shot examples. Every raw judgement is kept with its order,
+and nothing is averaged here: a view derives the label.
+"""
+
+import math
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from itertools import combinations
+from typing import Literal
+
+import orjson
+from jsonschema import Draft202012Validator
+from pydantic import Field
+
+from synth.constitution import Principle
+from synth.errors import BadReply, Filtered
+from synth.models.base import Capability, Reply, schema_text
+from synth.rows import Judgment, Message, Row
+from synth.step import Bench, ConstitutionName, Each, ModelName
+
+VERDICT = {
+    "type": "object",
+    "properties": {"better": {"enum": ["A", "B"]}},
+    "required": ["better"],
+    "additionalProperties": False,
+}
+TOP = 20
+
+
+class JudgePairs(Each):
+    """Compare answers of a row, two by two.
+
+    Needs: a row with at least two answers. Gives: the same row with a raw judgement a call.
+    Costs: 2 calls a pair, 1 with ``both_orders: false``; none for a pair of equal texts.
+    """
+
+    model: ModelName
+    constitution: ConstitutionName | None = Field(None, description="one principle is drawn a comparison")
+    pairs: Literal["samples", "revision", "all"] = Field(
+        "samples",
+        description="samples: the first two fresh answers; revision: the last revision and the answer "
+        "that it began as; all: every two answers",
+    )
+    both_orders: bool = True
+    verdict: Literal["logprobs", "schema"] = Field(
+        "logprobs", description="read the letters' probabilities, or a letter from JSON"
+    )
+
+    def wants(self) -> Mapping[str, frozenset[Capability]]:
+        """Log-probabilities or JSON by schema, as `verdict` says."""
+        return {"model": frozenset([self.verdict])}
+
+    async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
+        """Yield `row` with its judgements."""
+        pairs = list(self._pairs(row))
+        if not pairs:
+            raise Filtered("no_pair")
+        asked = [self._judged(row, pair, order, bench) for pair in pairs for order in self._orders(pair)]
+        yield row.judged(*await bench.ask_all(asked))
+
+    def _pairs(self, row: Row) -> Iterator[tuple[int, int]]:
+        fresh = [number for number, answer in enumerate(row.answers) if answer.parent is None]
+        revised = [number for number, answer in enumerate(row.answers) if answer.parent is not None]
+        if self.pairs == "all":
+            yield from combinations(range(len(row.answers)), 2)
+        elif self.pairs == "samples" and len(fresh) > 1:
+            yield fresh[0], fresh[1]
+        elif self.pairs == "revision" and revised:
+            yield _origin(row, revised[-1]), revised[-1]
+
+    def _orders(self, pair: tuple[int, int]) -> list[tuple[int, int]]:
+        return [pair, (pair[1], pair[0])] if self.both_orders else [pair]
+
+    async def _judged(
+        self, row: Row, pair: tuple[int, int], order: tuple[int, int], bench: Bench
+    ) -> Judgment:
+        """The judgement of `pair`, shown to the judge in `order`."""
+        principle = self._principle(row, pair, bench)
+        name = principle.id if principle else None
+        texts = [row.answers[number].text for number in order]
+        if texts[0] == texts[1]:
+            return Judgment(bench.step, "pair", pair, order, None, "identical_answers", principle=name)
+        question = bench.prompt("judge_pairs/judge.md").fill(
+            conversation=row.prompt,
+            first=texts[0],
+            second=texts[1],
+            principle=principle,
+            verdict=self.verdict,
+        )
+        reply = await self._ask(question, bench)
+        p_shown_first, censored, unreadable = read_verdict(reply, self.verdict)
+        value = p_shown_first if order == pair or p_shown_first is None else 1 - p_shown_first
+        return Judgment(
+            bench.step, "pair", pair, order, value, unreadable, censored, principle=name, call=reply.key
+        )
+
+    def _principle(self, row: Row, pair: tuple[int, int], bench: Bench) -> Principle | None:
+        """The same one for both orders of a pair."""
+        if self.constitution is None:
+            return None
+        return bench.constitution(self.constitution).draw(bench.chance(f"{row.id}:{pair[0]}-{pair[1]}"))
+
+    async def _ask(self, question: str, bench: Bench) -> Reply:
+        model, messages = bench.model(self.model), [Message("user", question)]
+        if self.verdict == "schema":
+            return await model.ask(messages, schema=schema_text(VERDICT), max_tokens=32, temperature=0.0)
+        return await model.ask(messages, top_logprobs=TOP, max_tokens=1, temperature=0.0)
+
+    def calls(self, rows: float) -> float:
+        """2 a pair; with ``pairs: all`` three answers are assumed."""
+        return rows * (1 + self.both_orders) * (3 if self.pairs == "all" else 1)
+
+
+def _origin(row: Row, number: int) -> int:
+    """The fresh answer that answer `number` was revised from, however often."""
+    parent = row.answers[number].parent
+    return number if parent is None else _origin(row, parent)
+
+
+def read_verdict(reply: Reply, verdict: str) -> tuple[float | None, bool, str | None]:
+    """What a reply says: probability in [0, 1] of the answer shown first, censored, why unreadable.
+
+    A reply that names neither letter has no probability: it is counted, and never becomes a tie.
+    """
+    try:
+        if verdict == "logprobs":
+            return *p_of_a(reply), None
+        return p_of_json(reply), False, None
+    except BadReply:
+        return None, False, "no_verdict"
+
+
+def p_of_a(reply: Reply) -> tuple[float, bool]:
+    """Probability in [0, 1] that the reply's first token is A rather than B; and whether it is a bound.
+
+    All tokens that read as a letter count, with space or bracket or without. If one letter is not among
+    the returned tokens, it has at most the least returned probability; that bound is used and flagged.
+
+    Raises:
+        BadReply: neither letter is among them, or there are none.
+    """
+    if not reply.tokens:
+        raise BadReply("log-probabilities of the first token", reply.text)
+    top = reply.tokens[0].top
+    mass = {
+        letter: sum(math.exp(p) for token, p in top.items() if _reads(token) == letter) for letter in "AB"
+    }
+    if not any(mass.values()):
+        raise BadReply("A or B", reply.text)
+    least = math.exp(min(top.values()))
+    a, b = (mass[letter] or least for letter in "AB")
+    return a / (a + b), not all(mass.values())
+
+
+def _reads(token: str) -> str:
+    return token.strip(" \n\t()[]*\"'.:▁Ġ")
+
+
+def p_of_json(reply: Reply) -> float:
+    """1.0 for ``{"better": "A"}``, 0.0 for B.
+
+    Raises:
+        BadReply: the reply is not that JSON.
+    """
+    try:
+        said = orjson.loads(reply.text)
+    except orjson.JSONDecodeError as error:
+        raise BadReply('{"better": "A"} or {"better": "B"}', reply.text) from error
+    if not Draft202012Validator(VERDICT).is_valid(said):
+        raise BadReply('{"better": "A"} or {"better": "B"}', reply.text)
+    return 1.0 if said["better"] == "A" else 0.0

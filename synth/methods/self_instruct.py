@@ -1,0 +1,163 @@
+"""Self-instruct: new instructions from a model that is shown old ones, kept only if they are new.
+
+Wang et al. 2022, "Self-Instruct" (arXiv:2212.10560), section 2.2 and its code at 0b26cca, the first of its
+stages: a request shows 8 instructions, 6 that people wrote and 2 that the model made; what it goes on
+with is split into numbered lines, filtered, and admitted if its ROUGE-L with every known one is at most
+0.7.
+
+Differs: words are Unicode and keep their case; of a reply that was cut off only the last line is dropped,
+where the original drops the whole; models that only chat are asked to go on with the list. Whether an
+instruction is a classification, and instances for it, are not made here: `respond` answers it.
+
+The pool is the same however many requests are in flight: request n is drawn from the pool as it stood
+when reply n - `lag` had been admitted, and replies are admitted in the order of requests.
+"""
+
+import random
+import re
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from synth import assets, seeds, stream
+from synth.errors import RowError
+from synth.models.base import Reply
+from synth.rouge import Pool
+from synth.rows import Message, Row, digest, made
+from synth.step import Bench, ModelName, SeedTasksName, Source
+
+STOPS = ("\n\n", "\n16", "16.", "16 .")
+MORE = 7
+UNFIT = re.compile(r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go to)\b", re.IGNORECASE)
+FEWEST_WORDS, MOST_WORDS = 4, 150
+YIELD = 2.0  # admitted instructions a request; only `synth plan` uses it
+
+
+class SelfInstruct(Source):
+    """Make `count` new instructions.
+
+    Needs: seed tasks. Gives: a row an instruction, with the instruction as its prompt.
+    Costs: 1 call for every few instructions, and up to `lag` more at the end.
+    """
+
+    model: ModelName
+    seeds: SeedTasksName = "general"
+    count: int = Field(100, ge=1)
+    human: int = Field(6, ge=0, description="instructions shown that people wrote, at least")
+    machine: int = Field(2, ge=0, description="instructions shown that the model made, at most")
+    max_similarity: float = Field(0.7, ge=0, le=1, description="ROUGE-L F above which one is not new")
+    temperature: float = Field(0.7, ge=0)
+    top_p: float | None = Field(0.5, gt=0, le=1)
+    presence_penalty: float | None = Field(2.0, ge=-2, le=2)
+    max_tokens: int = Field(1024, ge=1)
+    lag: int = Field(8, ge=1, description="requests in flight; it decides what each one is shown")
+    give_up_after: int = Field(50, ge=1, description="requests in a row without a new instruction")
+
+    async def begin(self, bench: Bench) -> AsyncGenerator[Row]:
+        """Yield a row for every instruction that is admitted."""
+        tasks = [task.instruction for task in seeds.read(assets.find("seeds", self.seeds, bench.folder))]
+        admitted: list[str] = []
+
+        def request(number: int) -> Coroutine[Any, Any, Reply]:
+            return self._ask(self._shown(tasks, admitted, bench.chance("request", number)), number, bench)
+
+        async with aclosing(stream.lagged(request, self.lag)) as replies:
+            async for row in self._grow(replies, Pool(tasks), admitted, bench):
+                yield row
+
+    async def _grow(
+        self, replies: AsyncGenerator[Reply | RowError], pool: Pool, admitted: list[str], bench: Bench
+    ) -> AsyncGenerator[Row]:
+        """Admit what is new in `replies`, until there is enough or nothing new comes any more."""
+        number = last_with_new = -1
+        async for reply in replies:
+            number += 1
+            for row in self._admit(reply, number, pool, bench):
+                admitted.append(row.prompt[-1].content)
+                last_with_new = number
+                yield row
+                if len(admitted) == self.count:
+                    return
+            if number - last_with_new == self.give_up_after:
+                bench.journal.note(bench.step, f"novelty ran out: {len(admitted)} of {self.count}")
+                return
+
+    def _shown(self, tasks: list[str], admitted: list[str], chance: str) -> list[str]:
+        """The instructions that a request shows, in random order."""
+        dice = random.Random(chance)
+        own = dice.sample(admitted, min(self.machine, len(admitted)))
+        people = dice.sample(tasks, min(self.human + self.machine - len(own), len(tasks)))
+        shown = own + people
+        dice.shuffle(shown)
+        return [" ".join(instruction.split()).rstrip(":") for instruction in shown]
+
+    async def _ask(self, shown: list[str], number: int, bench: Bench) -> Reply:
+        model = bench.model(self.model)
+        raw = model.can("complete")
+        prompt = bench.prompt(f"self_instruct/instructions{'' if raw else '_chat'}.md")
+        return await model.ask(
+            [Message("user", prompt.fill(instructions=shown, more=MORE))],
+            kind="complete" if raw else "chat",
+            sample=number,
+            stop=STOPS if raw else (),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            presence_penalty=self.presence_penalty,
+            max_tokens=self.max_tokens,
+        )
+
+    def _admit(self, reply: Reply | RowError, number: int, pool: Pool, bench: Bench) -> Iterator[Row]:
+        """The rows of reply `number` that are new. Every candidate has its fate in the journal."""
+        if isinstance(reply, RowError):
+            bench.journal.failed(bench.step, digest("made", bench.step, (number,)), reply)
+            return
+        for place, text in enumerate(candidates(reply)):
+            row = made(bench.step, (number, place), [Message("user", text)], (reply.key,))
+            reason = self._reason_to_drop(text, pool)
+            if reason:
+                bench.journal.filtered(bench.step, row.id, reason, text)
+            else:
+                pool.add(text)
+                yield row
+
+    def _reason_to_drop(self, text: str, pool: Pool) -> str | None:
+        reason = reason_unfit(text)
+        if reason is None and pool.nearest(text)[0] > self.max_similarity:
+            reason = "too_similar"
+        return reason
+
+    def calls(self, rows: float) -> float:
+        """One for every few instructions, and what is in flight at the end."""
+        return rows / YIELD + self.lag
+
+    def rows_out(self, rows: float, folder: Path) -> float:
+        """`count`."""
+        return self.count
+
+
+def candidates(reply: Reply) -> list[str]:
+    """The instructions in a reply: its numbered lines, white space collapsed."""
+    lines = re.split(r"(?:^|\n)\s*\d+\s?[.)]\s*", reply.text)
+    if reply.finish == "length":
+        lines = lines[:-1]
+    texts = (" ".join(line.split()) for line in lines)
+    return [text for text in texts if text]
+
+
+def reason_unfit(text: str) -> str | None:
+    """Why `text` is no instruction for a text-only model; None if it may be one."""
+    words = len(text.split())
+    if words < FEWEST_WORDS:
+        return "too_short"
+    if words > MOST_WORDS:
+        return "too_long"
+    if UNFIT.search(text):
+        return "not_for_text"
+    if text.lower().startswith("write a program"):
+        return "write_a_program"
+    if not text[0].isalnum():
+        return "starts_with_punctuation"
+    return None if text[0].isascii() else "not_ascii"

@@ -1,0 +1,210 @@
+"""The model as a step sees it: a provider behind the ledger, a limit and the one retry loop.
+
+A call that is in the ledger is found there and costs nothing. One that is not is bought: it waits for a
+slot of its model, is tried until it has an outcome, and its outcome is on disk before the step sees it.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from synth.errors import BadReply, NotBought, RowError, Transient
+from synth.models.base import Kind, Provider, Reply, Request, Usage
+from synth.models.ledger import Ledger, Outcome
+from synth.rows import Message
+from synth.stream import Once
+
+TRIES = 8
+LONGEST_WAIT_S = 300.0
+SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop")
+
+_backoff = wait_random_exponential(multiplier=0.5, max=60)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a step has asked of a model in this run.
+
+    Attributes:
+        found: calls that were in the ledger, or in flight for another row.
+        bought: calls that were made, and have a reply.
+        failed: calls whose outcome is a failure, found or bought.
+        missing: calls that `synth plan` would have to buy.
+        retries: attempts beyond the first.
+        prompt_tokens, completion_tokens, usd: what was bought; `usd` without what has no price.
+        unpriced: bought calls without a known price.
+        models: how the provider itself named the model, in replies found or bought.
+    """
+
+    found: int = 0
+    bought: int = 0
+    failed: int = 0
+    missing: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+    models: set[str] = field(default_factory=set)
+
+    def book(self, outcome: Outcome, *, found: bool) -> None:
+        """Count `outcome`."""
+        self.found += found
+        if outcome.reply is None:
+            self.failed += 1
+            return
+        self.models.add(outcome.reply.model)
+        if not found:
+            self._buy(outcome.reply.usage, outcome.usd)
+
+    def _buy(self, usage: Usage, usd: float | None) -> None:
+        self.bought += 1
+        self.prompt_tokens += usage.prompt
+        self.completion_tokens += usage.completion
+        self.usd += usd or 0.0
+        self.unpriced += usd is None
+
+
+@dataclass(frozen=True)
+class Model:
+    """One named entry of a pipeline's ``models:``, as one step sees it.
+
+    Attributes:
+        tallies: what was asked, by step and model name; shared by the whole run.
+        slots: at most `max_concurrency` calls of this model are in flight, whatever steps make them.
+        flying: equal calls in flight are one call; shared by the whole run.
+        buying: False if nothing may be bought, as for `synth plan`.
+    """
+
+    name: str
+    provider: Provider
+    ledger: Ledger
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    flying: Once = field(default_factory=Once)
+    buying: bool = True
+    step: str = ""
+    slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slots", asyncio.Semaphore(self.provider.max_concurrency))
+
+    def for_step(self, step: str) -> "Model":
+        """This model, with its calls booked on `step`."""
+        mine = replace(self, step=step)
+        object.__setattr__(mine, "slots", self.slots)
+        return mine
+
+    def can(self, capability: str) -> bool:
+        """Whether the provider can do `capability`, one of `Capability`."""
+        return capability in self.provider.capabilities
+
+    @property
+    def tally(self) -> Tally:
+        """What this step has asked of this model."""
+        return self.tallies.setdefault((self.step, self.name), Tally())
+
+    async def ask(self, messages: Sequence[Message], *, kind: Kind = "chat", **fields: Any) -> Reply:
+        """The reply to `messages`, found in the ledger or bought.
+
+        Args:
+            fields: the other fields of `Request`. A sampling parameter that the provider cannot take is
+                left out: where a pipeline sets one by hand, that was refused before the first call.
+
+        Raises:
+            RowError: the call failed, now or on an earlier run.
+            ProviderError: the provider refuses the whole run.
+            NotBought: it is not in the ledger, and nothing may be bought.
+        """
+        able = {name: value for name, value in fields.items() if name not in SAMPLING or self.can(name)}
+        request = Request(self.provider.endpoint, self.provider.name_in_key, tuple(messages), kind, **able)
+        key = request.key
+        outcome = self.ledger.find(key)
+        found = outcome is not None or key in self.flying
+        if outcome is None:
+            if not self.buying:
+                self.tally.missing += 1
+                raise NotBought("this call is not in the ledger")
+            outcome = await self.flying.run(key, lambda: self._buy(request, key))
+        self.tally.book(outcome, found=found)
+        return replace(outcome.result(), key=key)
+
+    async def _buy(self, request: Request, key: str) -> Outcome:
+        """The outcome of `request`, which is on disk by then."""
+        causes: list[str] = []
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Transient),
+            stop=stop_after_attempt(TRIES),
+            wait=_wait,
+            before_sleep=lambda state: causes.append(str(_error(state))),
+            reraise=True,
+        )
+        began = time.monotonic()
+        reply: Reply
+        try:
+            reply = keepable(await retrying(self._try, request))
+        except RowError as error:
+            outcome = Outcome(key, request.as_json(), error=error)
+        else:
+            usd = self.provider.price_usd(reply.usage)
+            outcome = Outcome(key, request.as_json(), reply=reply, usd=usd)
+        self.tally.retries += len(causes)
+        elapsed = time.monotonic() - began
+        outcome = replace(outcome, attempts=tuple(causes), latency_s=elapsed)
+        await self.ledger.record(outcome)
+        # Another run may have bought the same call meanwhile; what the ledger keeps, a rerun will find.
+        return self.ledger.find(key) or outcome
+
+    async def _try(self, request: Request) -> Reply:
+        async with self.slots:
+            return await self.provider.answer(request)
+
+
+def keepable(reply: Reply) -> Reply:
+    """`reply`, if it can be written down and read again.
+
+    Raises:
+        BadReply: it holds half a character, or a probability that is no number.
+    """
+    try:
+        reply.text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadReply("text that is valid UTF-8", repr(reply.text)) from error
+    if not all(math.isfinite(p) for token in reply.tokens for p in (token.logprob, *token.top.values())):
+        raise BadReply("log-probabilities that are numbers", reply.text)
+    return reply
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds before the next attempt: what the provider asked for, at least a jittered back-off."""
+    asked = getattr(_error(state), "retry_after_s", None) or 0.0
+    return max(_backoff(state), min(asked, LONGEST_WAIT_S))
+
+
+def totals(tallies: Mapping[tuple[str, str], Tally]) -> Tally:
+    """All of `tallies` in one."""
+    whole = Tally()
+    for tally in tallies.values():
+        for name in (
+            "found",
+            "bought",
+            "failed",
+            "missing",
+            "retries",
+            "prompt_tokens",
+            "completion_tokens",
+            "usd",
+        ):
+            setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+        whole.unpriced += tally.unpriced
+        whole.models |= tally.models
+    return whole

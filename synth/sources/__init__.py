@@ -1,0 +1,1 @@
+"""Sources: steps in which rows begin from files."""

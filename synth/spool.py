@@ -1,0 +1,58 @@
+"""Rows on disk, read back in the order of their ids: how a step sees all rows in little memory."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from synth.errors import StorageError
+from synth.rows import Row, from_json, to_json
+
+
+class Spool:
+    """A set of rows by id, in a file that is thrown away with the run.
+
+    What a crash leaves behind is worthless, since a rerun makes the rows again, so nothing is synced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=OFF")
+        self._db.execute("PRAGMA synchronous=OFF")
+        self._db.execute("CREATE TABLE rows (id TEXT PRIMARY KEY, root TEXT, body BLOB) WITHOUT ROWID")
+        self._db.execute("BEGIN")
+
+    def add(self, row: Row) -> None:
+        """Keep `row`.
+
+        Raises:
+            StorageError: a row of this id is there already, or the disk is full.
+        """
+        try:
+            self._db.execute("INSERT INTO rows VALUES (?, ?, ?)", (row.id, row.root, to_json(row)))
+        except sqlite3.IntegrityError as error:
+            raise StorageError(
+                f"two rows share the id {row.id}; the step that made them is at fault"
+            ) from error
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def __len__(self) -> int:
+        count: int = self._db.execute("SELECT count(*) FROM rows").fetchone()[0]
+        return count
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows in the order of their ids."""
+        for (body,) in self._db.execute("SELECT body FROM rows ORDER BY id"):
+            yield from_json(body)
+
+    def roots(self) -> list[str]:
+        """The digests of the root prompts, each once, sorted."""
+        return [root for (root,) in self._db.execute("SELECT DISTINCT root FROM rows ORDER BY root")]
+
+    def close(self) -> None:
+        """Throw the file away."""
+        self._db.close()
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""How far a judge can be trusted: what it said of the same pair in the two orders."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from synth.rows import Judgment, Row
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Counts for one judging step.
+
+    Attributes:
+        kind: as in `Judgment.kind`.
+        judgments: raw judgements; `unreadable` of them say nothing, `censored` hold a bounded probability.
+        both_orders: pairs with two readable judgements, one an order.
+        agreed: of these, pairs in which both orders name the same answer.
+        same_position: of these, pairs in which both orders name the same place; `first` the first place.
+        ties: pairs that are exactly even in one of the orders; neither agreed nor same_position.
+    """
+
+    kind: str
+    judgments: int = 0
+    unreadable: int = 0
+    censored: int = 0
+    both_orders: int = 0
+    agreed: int = 0
+    same_position: int = 0
+    first: int = 0
+    ties: int = 0
+
+    def add(self, judgments: list[Judgment]) -> None:
+        """Count the judgements of one pair, or of one answer scored alone."""
+        self.judgments += len(judgments)
+        self.unreadable += sum(judgment.value is None for judgment in judgments)
+        self.censored += sum(judgment.censored for judgment in judgments)
+        values = [(judgment.value, judgment.order == judgment.candidates) for judgment in judgments]
+        if self.kind == "pair" and len(values) == 2 and None not in (values[0][0], values[1][0]):
+            self._swapped(*[(value or 0.0, straight) for value, straight in values])
+
+    def _swapped(self, one: tuple[float, bool], other: tuple[float, bool]) -> None:
+        self.both_orders += 1
+        if 0.5 in (one[0], other[0]):
+            self.ties += 1
+        elif (one[0] > 0.5) == (other[0] > 0.5):
+            self.agreed += 1
+        else:
+            self.same_position += 1
+            straight = one if one[1] else other
+            self.first += straight[0] > 0.5
+
+
+@dataclass(slots=True)
+class Judges:
+    """The evidence of every judging step, counted row by row."""
+
+    by_step: dict[str, Evidence] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Count the judgements of `row`."""
+        pairs = defaultdict[tuple[str, tuple[int, ...]], list[Judgment]](list)
+        for judgment in row.judgments:
+            pairs[judgment.step, judgment.candidates].append(judgment)
+        for (step, _), judgments in pairs.items():
+            self.by_step.setdefault(step, Evidence(judgments[0].kind)).add(judgments)
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts by step."""
+        return {step: asdict(evidence) for step, evidence in sorted(self.by_step.items())}
