@@ -1,0 +1,130 @@
+"""Any other server that speaks OpenAI's protocol: vLLM, SGLang, Ray Serve, OpenRouter, llama.cpp."""
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import Field, PrivateAttr, SecretStr
+
+from synth.models import prices
+from synth.models.base import Capability, Provider, Reply, Request, Usage
+from synth.models.keys import key_problem, read_key
+from synth.models.openai_wire import MaxTokensField, OpenAIWire
+from synth.models.wire import refuse_problems, refuse_unable
+
+# Cloud machines hand out credentials here. Link-local addresses are refused as a whole.
+_METADATA = frozenset(
+    {
+        "metadata",
+        "metadata.google.internal",
+        "metadata.goog",
+        "100.100.100.200",
+        "192.0.0.192",
+        "fd00:ec2::254",
+    }
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Compatible(Provider):
+    """A model behind `base_url`. Without `api_key_env` the key that is sent is the word "none"."""
+
+    max_concurrency: int = Field(32, ge=1)
+    base_url: str = Field(description="http or https, usually ending with /v1")
+    api_key_env: str | None = Field(None, repr=False, description="the variable that holds the key")
+    timeout_s: float = Field(120, gt=0, description="for one whole answer")
+    max_tokens_field: MaxTokensField = "max_tokens"
+    supports: list[Capability] = Field(
+        [
+            "complete",
+            "logprobs",
+            "schema",
+            "seed",
+            "temperature",
+            "top_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "stop",
+        ],
+        description="what the server can do; what is not listed is never sent",
+    )
+    _wire: OpenAIWire | None = PrivateAttr(None)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset(self.supports) - {"score"}
+
+    @property
+    def endpoint(self) -> str:
+        return self.base_url.rstrip("/")
+
+    def problems(self) -> Mapping[str, str]:
+        parts, problem = _address(self.base_url)
+        found = {"base_url": problem} if problem else {}
+        host = parts.hostname or "" if parts else ""
+        key = key_problem(self.api_key_env, host) if self.api_key_env is not None else None
+        return found | ({"api_key_env": key} if key else {})
+
+    async def open(self) -> None:
+        refuse_problems(self)
+        key = SecretStr("none") if self.api_key_env is None else read_key(self.api_key_env)
+        self._wire = OpenAIWire(
+            self.endpoint, key, self.timeout_s, self.max_tokens_field, seeded="seed" in self.supports
+        )
+
+    async def close(self) -> None:
+        if self._wire:
+            await self._wire.close()
+        self._wire = None
+
+    async def answer(self, request: Request) -> Reply:
+        assert self._wire, "open() comes first"
+        refuse_unable(request, self.capabilities)
+        return await self._wire.answer(request)
+
+    def price_usd(self, usage: Usage) -> float | None:
+        return prices.price_usd(usage, self.model, url=self.base_url)
+
+
+def _address(base_url: str) -> tuple[SplitResult | None, str]:
+    """The parts of `base_url`, and why no request may go there. The reason repeats no part of it."""
+    try:
+        parts = urlsplit(base_url)
+        host, _ = parts.hostname or "", parts.port  # reading the port checks it
+        host.encode("idna")
+    except ValueError:
+        return None, "expected an address such as https://host/v1"
+    if parts.scheme not in _DEFAULT_PORTS or not host or any(char.isspace() for char in base_url):
+        return parts, "expected an address that starts with http:// or https://"
+    if parts.username is not None or parts.query or parts.fragment:
+        return (
+            parts,
+            "expected an address without a user, a question mark or a hash: keys go into api_key_env",
+        )
+    if _is_metadata(host):
+        return parts, "this address hands out a machine's credentials: no request goes there"
+    return parts, ""
+
+
+def _is_metadata(host: str) -> bool:
+    address = _ip(host.rstrip("."))
+    if address is None:
+        return host.rstrip(".").lower() in _METADATA
+    return address.is_link_local or str(address) in _METADATA
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that `host` spells, also as one number or in octal, as sockets read it."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return _legacy_ip(host)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _legacy_ip(host: str) -> ipaddress.IPv4Address | None:
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeEncodeError):
+        return None
