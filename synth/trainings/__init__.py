@@ -1,0 +1,1 @@
+"""Trainings: what can be learnt from a version. One file each, over TRL."""
