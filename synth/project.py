@@ -1,0 +1,57 @@
+"""The folder in which everything of a user's is kept: the ledger, datasets, models."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from synth.errors import StorageError, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project in `folder`, which need not be there yet."""
+
+    folder: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The record of all calls, shared by the project's runs."""
+        return self.folder / ".synth" / "ledger.sqlite"
+
+    def scratch(self, name: str) -> Path:
+        """What a run of the pipeline `name` may throw away."""
+        return self.folder / ".synth" / "runs" / name
+
+    @property
+    def datasets(self) -> Path:
+        """Versions, a folder a dataset."""
+        return self.folder / "datasets"
+
+    def models(self, name: str) -> Path:
+        """The models trained on the dataset `name`."""
+        return self.folder / "models" / name
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock of the pipeline `name`; it is free again whatever becomes of this process.
+
+        Raises:
+            UserError: another process holds it.
+            StorageError: the folder cannot be written.
+        """
+        path = self.scratch(name).with_suffix(".lock")
+        lock = FileLock(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(f"another run of the pipeline {name!r} is going on (it holds {path})") from error
+        except OSError as error:
+            raise StorageError(f"cannot write to {path.parent}: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,253 @@
+"""The whole of `synth run`: make the rows, commit them, train on them, measure, publish.
+
+A run that is stopped, however hard, goes on when the same command is given again: every call's outcome is
+in the ledger, so what was bought is found and the rest is bought; a version and a trained model are found
+by what they are made from. Nothing else is kept of a run.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import synth
+from synth import assets, prompts
+from synth.chain import chain
+from synth.errors import SynthError
+from synth.journal import Account, Journal
+from synth.models.client import Model, Tally
+from synth.models.embedded.weights import locate
+from synth.models.ledger import Ledger
+from synth.pipeline import Pipeline
+from synth.project import Project
+from synth.publish import hub
+from synth.publish.hub import Published
+from synth.rows import Row
+from synth.spool import Spool
+from synth.step import Bench
+from synth.store import version
+from synth.store.version import Version
+from synth.stream import Once
+from synth.train.held_out import HeldOut, compare
+from synth.train.run import Trained, train
+
+LEAST_WINDOW = 64
+MAKING = "making rows"
+
+
+@dataclass(slots=True)
+class Watch:
+    """What a run shows of itself while it goes on. Read it at any time; only the run writes it.
+
+    Attributes:
+        phase: what is going on, such as `MAKING`.
+        accounts: rows by step; `tallies`: calls by step and model.
+        done, of: steps of the training that is going on.
+    """
+
+    phase: str = "starting"
+    accounts: dict[str, Account] = field(default_factory=dict)
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    journal: Journal | None = None
+    done: int = 0
+    of: int = 0
+
+    @property
+    def latest(self) -> Row | None:
+        """The row that went on last."""
+        return self.journal.latest if self.journal else None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a run came to: the version, the models by their name in the pipeline, what they do unseen."""
+
+    version: Version
+    trained: Mapping[str, Trained]
+    held_out: tuple[HeldOut, ...] = ()
+    published: Published | None = None
+
+
+async def run(pipeline: Pipeline, project: Project, watch: Watch, limit: int | None = None) -> Finished:
+    """Everything that the file asks for, in its order.
+
+    Raises:
+        SynthError: as `make`, and the training and publishing.
+    """
+    with project.lock(pipeline.name):
+        made = await make(pipeline, project, watch, limit)
+        trained = await asyncio.to_thread(train_on, made, pipeline, project, watch)
+        held_out = await asyncio.to_thread(evaluate, trained, pipeline, project, watch)
+        published = None
+        if pipeline.publish:
+            watch.phase = "publishing"
+            private = pipeline.publish.private
+            published = await asyncio.to_thread(
+                hub.publish, made.path, pipeline.publish.repo, private=private
+            )
+        return Finished(made, trained, held_out, published)
+
+
+async def make(pipeline: Pipeline, project: Project, watch: Watch, limit: int | None = None) -> Version:
+    """Run the steps of `pipeline` and commit what comes out.
+
+    Args:
+        limit: how many rows a source may begin, None for all.
+
+    Raises:
+        SynthError: no row came out, or the run cannot go on; what was bought is kept.
+    """
+    async with _opened(pipeline, project, watch, limit) as (journal, going):
+        watch.phase = MAKING
+        rows = Spool(project.scratch(pipeline.name) / "out.sqlite")
+        await _drain(going, rows.add)
+        watch.phase = "committing"
+        if not len(rows):
+            raise SynthError(f"no row reached the end of the pipeline: {_drops(watch.accounts)}")
+        origin = {"synth": synth.__version__, **accounting(watch)}
+        made = version.commit(rows, pipeline.plan, journal, origin, pipeline.text, project.datasets)
+        rows.close()
+    return made
+
+
+async def plan(pipeline: Pipeline, project: Project, limit: int | None = None) -> Watch:
+    """Follow `pipeline` as far as the ledger reaches, and buy nothing."""
+    watch = Watch()
+    with project.lock(pipeline.name):
+        async with _opened(pipeline, project, watch, limit, buying=False) as (_, going):
+            await _drain(going, lambda row: None)
+    return watch
+
+
+async def _drain(going: AsyncGenerator[Row], keep: Callable[[Row], None]) -> None:
+    async with aclosing(going):
+        async for row in going:
+            keep(row)
+
+
+@asynccontextmanager
+async def _opened(
+    pipeline: Pipeline, project: Project, watch: Watch, limit: int | None, *, buying: bool = True
+) -> AsyncIterator[tuple[Journal, AsyncGenerator[Row]]]:
+    """The journal and the rows that come out, with all that they need open."""
+    with _thrown_away(project.scratch(pipeline.name)) as scratch:
+        ledger, flying, journal = Ledger(project.ledger), Once(), Journal(scratch / "fates.sqlite")
+        watch.journal, watch.accounts = journal, journal.accounts
+        providers = pipeline.models
+        models = {
+            name: Model(name, provider, ledger, watch.tallies, flying, buying)
+            for name, provider in providers.items()
+        }
+        try:
+            for provider in providers.values() if buying else ():
+                await provider.open()
+            bench = _bench(pipeline, models, journal, scratch, limit)
+            yield journal, chain(pipeline, bench)
+        finally:
+            await flying.close()
+            for provider in providers.values():
+                await provider.close()
+            ledger.close()
+            journal.close()
+
+
+def _bench(
+    pipeline: Pipeline, models: Mapping[str, Model], journal: Journal, scratch: Path, limit: int | None
+) -> Bench:
+    """What all steps may reach; each gets it under its own name."""
+    widest = max((model.provider.max_concurrency for model in models.values()), default=1)
+    return Bench(
+        step="",
+        models=models,
+        journal=journal,
+        scratch=scratch,
+        seed=pipeline.seed,
+        folder=pipeline.folder,
+        limit=limit,
+        window=max(LEAST_WINDOW, 2 * widest),
+        prompt_folders=(pipeline.folder / "prompts", Path.cwd() / "prompts", prompts.FOLDER),
+    )
+
+
+def accounting(watch: Watch) -> dict[str, Any]:
+    """What became of every row, and what was asked of every model, as the manifest keeps it."""
+    steps = [
+        {
+            "id": step,
+            "made": account.made,
+            "rows": account.rows,
+            "continued": account.continued,
+            "out": account.out,
+            "filtered": dict(sorted(account.filtered.items())),
+            "failed": dict(sorted(account.failed.items())),
+            "note": account.note,
+        }
+        for step, account in watch.accounts.items()
+    ]
+    calls = [
+        {"step": step, "model": model} | asdict(tally) | {"models": sorted(tally.models)}
+        for (step, model), tally in sorted(watch.tallies.items())
+    ]
+    return {"steps": steps, "calls": calls}
+
+
+def train_on(made: Version, pipeline: Pipeline, project: Project, watch: Watch) -> dict[str, Trained]:
+    """The models of the ``train:`` section, in its order, made or found.
+
+    Raises:
+        SynthError: as `synth.train.run.train`.
+    """
+    trained: dict[str, Trained] = {}
+
+    def progress(step: int, of: int, metrics: Mapping[str, float]) -> None:
+        watch.done, watch.of = step, of
+
+    for training in pipeline.train:
+        watch.phase, watch.done, watch.of = f"training {training.name}", 0, 0
+        base = trained[training.from_].path if training.from_ else _checkpoint(training.base or "", pipeline)
+        out = project.models(pipeline.name)
+        trained[training.name] = train(training, made.path, base, out, progress=progress)
+    return trained
+
+
+def _checkpoint(base: str, pipeline: Pipeline) -> Path:
+    checkpoint = locate(base, pipeline.folder).checkpoint
+    assert checkpoint, "the pipeline was checked for this"
+    return checkpoint
+
+
+def evaluate(
+    trained: Mapping[str, Trained], pipeline: Pipeline, project: Project, watch: Watch
+) -> tuple[HeldOut, ...]:
+    """What the base and the trained models make of the held-out pairs, if the file asks for it."""
+    base = next((training.base for training in pipeline.train if training.base), None)
+    if not pipeline.evaluate or not base:
+        return ()
+    watch.phase, watch.of = "measuring on held-out pairs", 0
+    models = {"base": _checkpoint(base, pipeline)} | {name: model.path for name, model in trained.items()}
+    pairs = assets.find("seeds", pipeline.evaluate.pairs, pipeline.folder)
+    return tuple(compare(models, pairs, project.models(pipeline.name) / "held_out.log"))
+
+
+def _drops(accounts: Mapping[str, Account]) -> str:
+    """Why rows were dropped, step by step, in one line."""
+    said = []
+    for step, account in accounts.items():
+        reasons = (account.filtered + account.failed).items()
+        if reasons:
+            said.append(f"{step}: {', '.join(f'{reason} {count}' for reason, count in reasons)}")
+    return "; ".join(said) or "its sources are empty"
+
+
+@contextmanager
+def _thrown_away(folder: Path) -> Iterator[Path]:
+    """`folder`, empty, for as long as it is needed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

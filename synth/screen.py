@@ -1,0 +1,329 @@
+"""What a person sees: how a run goes on, and what it came to.
+
+All text that a model or a file may have written goes through `plain`: control and direction characters
+are shown as marks and never reach the terminal.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from synth.models.client import totals
+from synth.pipeline import Pipeline
+from synth.run import MAKING, Finished, Watch
+from synth.store.version import Version
+from synth.train.held_out import HeldOut
+
+PLAIN_EVERY_S = 5.0
+SAMPLES = 5
+WIDTH = 300
+
+
+def plain(text: str, width: int = WIDTH) -> str:
+    """`text` on one line, at most `width` characters, with nothing that a terminal obeys."""
+    line = " ".join(text.split())
+    shown = "".join(character if character.isprintable() else "�" for character in line)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
+def expected(pipeline: Pipeline, limit: int | None) -> dict[str, tuple[float, float]]:
+    """About how many rows and calls each step will see, by the formulas of the steps themselves."""
+    seen: dict[str, tuple[float, float]] = {}
+    out: dict[str, float] = {}
+    for step in pipeline.steps:
+        rows = sum(out[name] for name in step.from_)
+        after = step.rows_out(rows, pipeline.folder)
+        if step.makes:
+            rows = after = min(after, limit or after)
+        out[step.id] = after
+        seen[step.id] = rows, step.calls(rows)
+    return seen
+
+
+class Progress:
+    """Shows a `Watch` while it changes: a table on a terminal, plain lines elsewhere."""
+
+    def __init__(self, watch: Watch, pipeline: Pipeline, limit: int | None, console: Console) -> None:
+        self._watch, self._console = watch, console
+        self._calls = sum(calls for _, calls in expected(pipeline, limit).values())
+        self._began = time.monotonic()
+        self._shown_first = False
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show it for as long as the block runs."""
+        if self._console.is_terminal:
+            with Live(
+                get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True
+            ):
+                yield
+            return
+        over = threading.Event()
+        lines = threading.Thread(target=self._lines, args=(over,), daemon=True)
+        lines.start()
+        try:
+            yield
+        finally:
+            over.set()
+            lines.join()
+
+    def _lines(self, over: threading.Event) -> None:
+        last = ""
+        due = 0.0
+        while not over.wait(0.2):
+            self._first_row()
+            line = self._line()
+            if time.monotonic() >= due and line != last:
+                say(self._console, f"{time.monotonic() - self._began:6.1f} s  {line}")
+                last, due = line, time.monotonic() + PLAIN_EVERY_S
+
+    def _first_row(self) -> None:
+        latest = self._watch.latest
+        if latest and not self._shown_first:
+            self._shown_first = True
+            seconds = time.monotonic() - self._began
+            say(self._console, f"{seconds:6.1f} s  first row: {plain(latest.prompt[-1].content, 120)}")
+
+    def _line(self) -> str:
+        """All on one line."""
+        watch = self._watch
+        if watch.of:
+            return f"{watch.phase}: step {watch.done} of {watch.of}"
+        if watch.phase != MAKING:
+            return watch.phase
+        rows = ", ".join(f"{step} {account.rows}" for step, account in list(watch.accounts.items()))
+        return f"{watch.phase}: {rows}; {self._spent()}"
+
+    def _spent(self) -> str:
+        whole = totals(dict(self._watch.tallies))
+        seconds = max(time.monotonic() - self._began, 0.001)
+        rate = whole.bought / seconds
+        left = (self._calls - whole.bought - whole.found - whole.failed) / rate if rate else 0.0
+        tokens = whole.prompt_tokens + whole.completion_tokens
+        cost = f"${whole.usd:.4f}" + ("+?" if whole.unpriced else "")
+        time_left = (
+            f", about {max(left, 0):.0f} s left" if rate and self._watch.phase == "making rows" else ""
+        )
+        return (
+            f"{whole.bought} calls bought, {whole.found} found, {tokens:,} tokens, {cost}, "
+            f"{rate:.1f} calls/s{time_left}"
+        )
+
+    def _table(self) -> Group:
+        watch = self._watch
+        table = Table(box=None, pad_edge=False, show_header=bool(watch.accounts))
+        for name in ("step", "rows", "out", "filtered", "failed"):
+            table.add_column(name, justify="left" if name == "step" else "right")
+        for step, account in list(watch.accounts.items()):
+            counts = (account.rows, account.out, account.filtered.total(), account.failed.total())
+            table.add_row(step, *map(str, counts))
+        latest = watch.latest
+        parts: list[RenderableType] = [
+            Text(self._line() if watch.of else f"{watch.phase}: {self._spent()}"),
+            table,
+        ]
+        if latest:
+            parts.append(Text(f"latest: {plain(latest.prompt[-1].content, 100)}", style="dim"))
+        return Group(*parts)
+
+
+def say(console: Console, text: str = "", style: str = "") -> None:
+    """Print `text` as it is: no markup in it is read, and no line is broken, so that it can be copied."""
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
+def tell(console: Console, text: str) -> None:
+    """Print prose, broken between words."""
+    console.print(Text(text))
+
+
+def report(finished: Finished, watch: Watch, pipeline: Pipeline, console: Console) -> None:
+    """What a run came to, for a person."""
+    made = finished.version
+    accounts(made.manifest, console)
+    samples(made, console)
+    judges(made.manifest, console)
+    held_out(finished.held_out, console)
+    cautions = {provider.caution for provider in pipeline.models.values() if provider.caution}
+    for caution in sorted(cautions):
+        tell(console, f"\n{caution}")
+    where(finished, console)
+    whole = totals(watch.tallies)
+    say(
+        console,
+        f"\ncalls: {whole.found} found in the ledger, {whole.bought} bought"
+        + (f", {whole.failed} failed" if whole.failed else ""),
+    )
+    again(finished, pipeline, console)
+
+
+def accounts(manifest: Mapping[str, Any], console: Console) -> None:
+    """What became of every row, by step."""
+    table = Table(title="what became of every row", title_justify="left", box=None, pad_edge=False)
+    for name in ("step", "rows", "went on as", "filtered", "failed"):
+        table.add_column(name, justify="right" if name in ("rows", "went on as") else "left")
+    for step in manifest["steps"]:
+        rows = f"{step['rows']} made" if step["made"] else str(step["rows"])
+        note = f"  ({step['note']})" if step["note"] else ""
+        reasons = [_reasons(step[fate]) for fate in ("filtered", "failed")]
+        table.add_row(step["id"], rows, str(step["out"]), reasons[0] + note, reasons[1])
+    for name, view in manifest["views"].items():
+        held = ", ".join(f"{split} {rows}" for split, rows in view["rows"].items())
+        table.add_row(f"view {name}", "", held, _reasons(view["left_out"]), "")
+    console.print(table)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items()) or "none"
+
+
+def samples(made: Version, console: Console) -> None:
+    """A few rows of a view, each of another prompt: pairs if there are some, else answers, else prompts."""
+    view = next(
+        (name for name in ("preference", "sft", "instructions") if name in made.manifest["views"]), ""
+    )
+    rows: dict[str, dict[str, Any]] = {}
+    for row in made.rows(view):
+        rows.setdefault(row["id"].split(":")[0], row)
+        if len(rows) == SAMPLES:
+            break
+    say(console, f"\n{len(rows)} rows of the view {view}", "bold")
+    for row in rows.values():
+        for column in ("prompt", "completion", "chosen", "rejected"):
+            if column in row:
+                say(console, f"  {column:10} {plain(row[column][-1]['content'], console.width - 14)}")
+        say(console)
+
+
+def judges(manifest: Mapping[str, Any], console: Console) -> None:
+    """How often each judge agreed with itself."""
+    if manifest["judges"]:
+        say(console, "judges", "bold")
+    for step, judge in manifest["judges"].items():
+        tell(console, f"  {step}: {_asked(judge) if judge['kind'] == 'pair' else _scored(judge)}")
+
+
+def _asked(judge: Mapping[str, Any]) -> str:
+    return (
+        f"asked in both orders about {judge['both_orders']} pairs, it named the same answer in "
+        f"{judge['agreed']}, the same position in {judge['same_position']} (the first in {judge['first']}) "
+        f"and was exactly even in {judge['ties']}; {judge['unreadable']} of {judge['judgments']} verdicts "
+        "could not be read or were not asked for."
+    )
+
+
+def _scored(judge: Mapping[str, Any]) -> str:
+    return (
+        f"scored {judge['judgments']} answers alone by their likelihood; no order is shown to it, so "
+        "agreement under swapping does not apply."
+    )
+
+
+def held_out(measured: tuple[HeldOut, ...], console: Console) -> None:
+    """Before and after, on pairs that no training saw."""
+    if not measured:
+        return
+    say(console, f"\nheld-out pairs, {len(measured[0].scores)} of them (95 % intervals)", "bold")
+    table = Table(box=None, pad_edge=False)
+    for name in ("  model", "better answer wins", "margin", "change of margin since the base"):
+        table.add_column(name)
+    for model in measured:
+        unit = "reward" if model.reward else "nats a token"
+        change = "" if model.change is None else _interval(model.change, "+.3f")
+        table.add_row(
+            f"  {model.model}",
+            _interval(model.accuracy, ".3f"),
+            f"{_interval(model.margin, '.3f')} {unit}",
+            change,
+        )
+    console.print(table)
+
+
+def _interval(interval: Any, form: str) -> str:
+    return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
+
+
+def where(finished: Finished, console: Console) -> None:
+    """Where the dataset and the models are."""
+    made = finished.version
+    found = "new" if made.is_new else "was there already"
+    say(console, f"\ndataset  {_beside(made.path)}  ({found}; id {made.id[:12]})", "bold")
+    for name, model in finished.trained.items():
+        found = "was there already" if model.reused else "new"
+        say(console, f"model    {_beside(model.path)}  ({name}, {found})", "bold")
+    if finished.published:
+        done = "one commit" if finished.published.uploaded else "was there already"
+        say(console, f"page     {finished.published.url}  (tag {finished.published.tag}, {done})", "bold")
+
+
+def again(finished: Finished, pipeline: Pipeline, console: Console) -> None:
+    """What to try next."""
+    name = f"{pipeline.name}/{finished.version.name}"
+    say(console, "\nnext", "bold")
+    constitutions = [path for path in pipeline.assets if path.suffix in (".md", ".txt")]
+    if constitutions:
+        say(
+            console,
+            f"  edit {_beside(constitutions[0])} and run again: only what a principle touched is bought",
+        )
+    say(console, f"  python -m synth show {name}")
+    load = f"load_dataset('{_beside(finished.version.path)}', 'sft')"
+    say(console, f'  python -c "from datasets import load_dataset; print({load})"')
+    say(console, f"  python -m synth publish {name} --to ORG/NAME --dry-run")
+
+
+def _beside(path: Path) -> str:
+    """`path` as seen from here, where it lies below."""
+    here = Path.cwd().resolve()
+    full = path.resolve()
+    return str(full.relative_to(here)) if full.is_relative_to(here) else str(path)
+
+
+def planned(pipeline: Pipeline, watch: Watch, limit: int | None, console: Console) -> None:
+    """What a run would find and what it would buy."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("step", "model", "rows, about", "calls, about", "in the ledger", "to buy, about"):
+        table.add_column(name, justify="left" if name in ("step", "model") else "right")
+    whole = 0.0
+    for step, (rows, calls) in expected(pipeline, limit).items():
+        models = [(model, tally) for (by, model), tally in watch.tallies.items() if by == step]
+        found = sum(tally.found for _, tally in models)
+        complete = watch.accounts[step].waiting == 0 and watch.accounts[step].rows >= min(rows, 1)
+        buy = 0.0 if complete and not _upstream_waits(pipeline, watch, step) else max(calls - found, 0.0)
+        whole += buy
+        named = ", ".join(model for model, _ in models) or getattr(_step(pipeline, step), "model", "")
+        table.add_row(step, named, f"{rows:.0f}", f"{calls:.0f}", str(found), f"{buy:.0f}")
+    console.print(table)
+    say(console, f"\nto buy: about {whole:.0f} calls. Nothing was bought to say so.")
+
+
+def _step(pipeline: Pipeline, name: str) -> Any:
+    return next(step for step in pipeline.steps if step.id == name)
+
+
+def _upstream_waits(pipeline: Pipeline, watch: Watch, name: str) -> bool:
+    """Whether a step before `name` waits for calls, so that rows are still to come."""
+    sources = _step(pipeline, name).from_
+    return any(
+        watch.accounts[source].waiting or _upstream_waits(pipeline, watch, source) for source in sources
+    )
+
+
+def shown(made: Version, console: Console) -> None:
+    """A version: what is in it, how it was made, a few rows."""
+    about = {
+        key: made.manifest[key] for key in ("name", "version", "id", "parent", "license", "rows", "synth")
+    }
+    say(console, json.dumps(about, indent=2))
+    accounts(made.manifest, console)
+    samples(made, console)
+    judges(made.manifest, console)
