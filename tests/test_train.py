@@ -260,8 +260,8 @@ def test_the_project_ships_pairs_that_can_be_read() -> None:
 
 
 def test_importing_the_package_costs_no_torch() -> None:
-    code = "import sys, synth.train.run, synth.train.held_out, synth.trainings.dpo; "
-        "sys.exit('torch' in sys.modules)"
+    modules = "synth.train.run, synth.train.held_out, synth.trainings.dpo"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
