@@ -7,6 +7,7 @@ interrupted.
 
 import asyncio
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,33 +40,23 @@ AllowCode = Annotated[bool, typer.Option(help="run Python modules of yours that 
 def main() -> int:
     """Run the verb. Returns the exit code."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as finished:
-        return finished.exit_code
-    except typer.Abort:
-        return 130
-    except KeyboardInterrupt:
-        print("\nsynth: interrupted; what was bought is kept. Go on with:", _command(), file=sys.stderr)
-        return 130
+        # Typer turns Ctrl-C into the code 130, and returns a code rather than raising `typer.Exit`.
+        code: int = app(standalone_mode=False) or 0
     except SynthError as error:
-        return _failed(error)
+        print(error if isinstance(error, UserError) else f"synth: {error}", file=sys.stderr)
+        code = error.exit_code
     except Exception as error:
+        # A mistake of the command line: by Typer's release, its class is click's or a private copy of that.
         if not hasattr(error, "format_message"):
             raise
         print(f"synth: {error.format_message()}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _failed(error: SynthError) -> int:
-    print(f"{error}" if isinstance(error, UserError) else f"synth: {error}", file=sys.stderr)
-    if not isinstance(error, UserError):
-        print(f"What was bought is kept. Go on with: {_command()}", file=sys.stderr)
-    return error.exit_code
-
-
-def _command() -> str:
-    return " ".join(["python -m synth", *sys.argv[1:]])
+        code = 2
+    if code and sys.argv[1:2] in (["run"], ["retry"]):
+        print(
+            f"What was bought is kept. Go on with: {shlex.join(['python', '-m', 'synth', *sys.argv[1:]])}",
+            file=sys.stderr,
+        )
+    return code
 
 
 @app.command()
@@ -85,11 +76,9 @@ def run(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = Fal
 @app.command()
 def retry(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = False) -> None:
     """Ask again what failed for good on an earlier run, then run PIPELINE."""
-    from synth.models.ledger import Ledger
+    from synth.run import supersede
 
-    ledger = Ledger(_project().ledger)
-    count = ledger.supersede_failures()
-    ledger.close()
+    count = asyncio.run(supersede(_read(pipeline, allow_code), _project(), limit))
     print(f"{count} failures are asked again")
     run(pipeline, limit, allow_code)
 
@@ -98,7 +87,7 @@ def retry(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = F
 def check(pipeline: PipelineFile, allow_code: AllowCode = False) -> None:
     """Find every mistake in PIPELINE and in the files that it names. Makes no call."""
     read = _read(pipeline, allow_code)
-    print(f"{read.path}: {len(read.steps)} steps, {len(read.models)} models: no mistake found")
+    print(f"{read.path}: {len(read.steps)} steps, {len(read.providers)} models: no mistake found")
 
 
 @app.command()
@@ -172,14 +161,15 @@ def train(
 def _training(kind: str, keys: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
-    from synth import pipeline, registry
+    from synth import registry
+    from synth.mistakes import sentence
     from synth.train.base import Training
 
     found = registry.find(Training, kind, registry.TRAININGS)
     try:
         return found.model_validate(keys)
     except ValidationError as error:
-        said = [f"{mistake['loc'][0]}: {pipeline.sentence(mistake, found)}" for mistake in error.errors()]
+        said = [f"{mistake['loc'][0]}: {sentence(mistake, found)}" for mistake in error.errors()]
         raise UserError([Problem(sentence) for sentence in said]) from error
 
 
@@ -235,12 +225,12 @@ def _read(name: str, allow_code: bool) -> "Pipeline":
     from synth import assets, pipeline
 
     path = Path(name) if Path(name).is_file() else assets.find("pipelines", name, Path())
-    return _checked(pipeline.read(path, allow_code=allow_code))
+    return _ready(pipeline.read(path, allow_code=allow_code))
 
 
-def _checked(read: "Pipeline") -> "Pipeline":
+def _ready(read: "Pipeline") -> "Pipeline":
     """`read`, once its notes are said and it is known that its results can be written."""
-    from synth.pipeline import unwritable
+    from synth.project import unwritable
 
     project = _project()
     reasons = {unwritable(folder) for folder in (project.ledger.parent, project.datasets)}

@@ -1,7 +1,7 @@
 """Everything synth raises on purpose, by whose mistake it is.
 
 * SynthError
-  - UserError            a file or an option needs an edit; nothing was spent; exit code 2
+  - UserError            a file or an option needs an edit; exit code 2
   - RowError             belongs to one row, which fails; the run goes on
     · BadRequest         the provider refuses this very request: too long, filtered, malformed
     · RateLimited        too many requests; worth another try after `retry_after_s`
@@ -56,12 +56,7 @@ class UserError(SynthError):
 
 
 class RowError(SynthError):
-    """A failure that costs one row.
-
-    `retryable` says whether asking again may help, `hint` what a person can do about it.
-    """
-
-    retryable: ClassVar[bool] = False
+    """A failure that costs one row. `hint` says what a person can do about it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -78,8 +73,6 @@ class Transient(RowError):
     `retry_after_s`: seconds that the provider asked us to wait, or None if it did not say.
     """
 
-    retryable = True
-
     def __init__(self, message: str, retry_after_s: float | None = None, hint: str = "") -> None:
         super().__init__(message, hint)
         self.retry_after_s = retry_after_s
@@ -91,6 +84,11 @@ class RateLimited(Transient):
 
 class BadReply(RowError):
     """A reply without the form that the prompt asked for."""
+
+
+def bad_reply(expected: str, found: str) -> BadReply:
+    """The error for a reply that says `found` where `expected` was asked for."""
+    return BadReply(f"expected {expected}, found {found[:200]!r}")
 
 
 class ProviderError(SynthError):

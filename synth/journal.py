@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from synth.errors import RowError, StorageError
 from synth.rows import Row
+
+FAILURES_SHOWN = 5
 
 Kind = Literal["continued", "filtered", "failed"]
 
@@ -57,7 +60,8 @@ class Account:
 class Journal:
     """The fates of one run: counted in memory, kept in a file that is thrown away with the run.
 
-    `latest` is the row that went on last, for whoever shows progress.
+    `latest` is the row that went on last, and `failures` the first few different ones with their step, for
+    whoever shows progress.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,6 +78,7 @@ class Journal:
         self._db.execute("BEGIN")
         self.accounts: dict[str, Account] = {}
         self.latest: Row | None = None
+        self.failures: dict[str, str] = {}
 
     def open(self, step: str, *, made: bool) -> None:
         """Begin the account of `step`; `made` if its rows begin there."""
@@ -91,9 +96,12 @@ class Journal:
         self._keep(Fate(step, row, "filtered", reason, text))
         self.accounts[step].filtered[reason] += 1
 
-    def failed(self, step: str, row: str, error: Exception, text: str = "") -> None:
+    def failed(self, step: str, row: str, error: RowError, text: str = "") -> None:
         """Row `row` failed in `step`."""
-        self._keep(Fate(step, row, "failed", f"{type(error).__name__}: {error}", text))
+        reason = f"{type(error).__name__}: {error}" + (f" ({error.hint})" if error.hint else "")
+        self._keep(Fate(step, row, "failed", reason, text))
+        if len(self.failures) < FAILURES_SHOWN:
+            self.failures.setdefault(reason, step)
         self.accounts[step].failed[type(error).__name__] += 1
 
     def waiting(self, step: str) -> None:
@@ -106,7 +114,14 @@ class Journal:
 
     def _keep(self, fate: Fate) -> None:
         values = (fate.step, fate.row, fate.kind, fate.reason, fate.text)
-        self._db.execute("INSERT INTO fates VALUES (?, ?, ?, ?, ?)", values)
+        try:
+            self._db.execute("INSERT INTO fates VALUES (?, ?, ?, ?, ?)", values)
+        except sqlite3.IntegrityError as error:
+            raise StorageError(
+                f"row {fate.row} came to {fate.step} twice; a step before it gave two rows one id"
+            ) from error
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
 
     def has(self, step: str, row: str) -> bool:
         """Whether row `row` has its fate in `step`."""

@@ -4,7 +4,6 @@ A pipeline names models and chains steps; a step reads the one before it, or tho
 no step reads goes into the dataset. The keys of a step, model, view or training are the fields of its class.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +13,15 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from synth import assets, registry, yamlfile
+from synth import assets, prompts, registry, yamlfile
 from synth.errors import Problem, UserError, unknown
+from synth.mistakes import At, dotted, sentence
 from synth.models.base import Provider
 from synth.models.client import SAMPLING
 from synth.models.embedded.weights import locate
 from synth.registry import Group
 from synth.step import Names, Step
-from synth.store.version import Plan
+from synth.store.version import DatasetSpec
 from synth.store.views import View
 from synth.train.base import Training
 from synth.train.held_out import read_pairs
@@ -29,12 +29,11 @@ from synth.yamlfile import YamlFile
 
 KEYS = ("name", "seed", "models", "steps", "dataset", "train", "evaluate", "publish")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-LICENSES = re.compile(r"[a-z0-9][a-z0-9.-]*")
+LICENSE = r"^[a-z0-9][a-z0-9.-]*\z"
 
 PAIRS = Names("seeds", read_pairs)
 
 Part = TypeVar("Part", bound=BaseModel)
-At = tuple[str | int, ...]
 
 
 class Dataset(BaseModel):
@@ -44,7 +43,7 @@ class Dataset(BaseModel):
 
     views: list[str | dict[str, Any]] = Field(default=["sft", "preference"], min_length=1)
     test_fraction: float = Field(0.0, ge=0, lt=1, description="share of root prompts in the test split")
-    license: Annotated[str, Field(pattern=LICENSES.pattern)] = "other"
+    license: Annotated[str, Field(pattern=LICENSE)] = "other"
 
 
 class Evaluate(BaseModel):
@@ -60,7 +59,7 @@ class Publish(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+\z")]
     private: bool = True
 
 
@@ -70,7 +69,8 @@ class Pipeline:
 
     Attributes:
         steps: in the order of the file; each reads the steps in its `from_`, which is always filled in.
-        plan: what the dataset is to look like.
+        dataset: what the dataset is to look like.
+        providers: who answers, by the name of the model.
         notes: what a reader should know before the first call.
         assets: the files that it reads besides itself.
     """
@@ -79,9 +79,9 @@ class Pipeline:
     text: str
     name: str
     seed: int
-    models: Mapping[str, Provider]
+    providers: Mapping[str, Provider]
     steps: tuple[Step, ...]
-    plan: Plan
+    dataset: DatasetSpec
     train: tuple[Training, ...] = ()
     evaluate: Evaluate | None = None
     publish: Publish | None = None
@@ -142,13 +142,15 @@ class _Reader:
             text=self.file.text,
             name=name,
             seed=self._seed(top),
-            models={model: provider for model, provider in models.items() if provider},
+            providers={model: provider for model, provider in models.items() if provider},
             steps=tuple(steps.values()),
-            plan=self._plan(name, top, list(steps.values())),
+            dataset=self._dataset(name, top, list(steps.values())),
             train=tuple(train.values()),
             evaluate=self._evaluate(top, list(train.values())),
             publish=self._build(Publish, top["publish"], ("publish",)) if "publish" in top else None,
-            notes=tuple(dict.fromkeys(self.notes)),
+            notes=tuple(
+                dict.fromkeys([*self.notes, *(note for each in train.values() for note in each.warnings)])
+            ),
             assets=tuple(dict.fromkeys(self.assets)),
         )
 
@@ -285,6 +287,8 @@ class _Reader:
             for mark in _names(info) if value is not None else ():
                 self._check_name(mark, value, (*at, name), models)
         self._check_capabilities(step, at, models)
+        for folder in {self.file.path.parent / "prompts", Path.cwd() / "prompts"}:
+            self.problems += prompts.problems(type(step).__module__.rsplit(".", 1)[-1], folder)
         try:
             for name, problem in step.problems(self.file.path.parent):
                 self._say(f"{dotted((*at, name))}: {problem}", (*at, name))
@@ -361,7 +365,7 @@ class _Reader:
             self._check_name(PAIRS, section.pairs, ("evaluate", "pairs"), {})
         return section
 
-    def _plan(self, name: str, top: Mapping[str, Any], steps: list[Step]) -> Plan:
+    def _dataset(self, name: str, top: Mapping[str, Any], steps: list[Step]) -> DatasetSpec:
         section = top.get("dataset") or {}
         dataset = self._build(Dataset, section, ("dataset",)) or Dataset()
         views = dict(self._views(dataset))
@@ -372,9 +376,10 @@ class _Reader:
                 self._say(
                     f"dataset.views.{view}.judge: {unknown('step', judge, known)}", ("dataset", "views")
                 )
-        return Plan(name, views, dataset.test_fraction, dataset.license)
+        return DatasetSpec(name, views, dataset.test_fraction, dataset.license)
 
     def _views(self, dataset: Dataset) -> Iterator[tuple[str, View]]:
+        seen: set[str] = set()
         for number, entry in enumerate(dataset.views):
             at: At = ("dataset", "views", number)
             if isinstance(entry, dict) and len(entry) != 1:
@@ -382,6 +387,9 @@ class _Reader:
                 continue
             name, keys = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
             view = self._component(View, str(name), registry.VIEWS, keys or {}, at)
+            if str(name) in seen:
+                self._say(f"{dotted(at)}: the view {name!r} is there already", at)
+            seen.add(str(name))
             if view:
                 yield str(name), view
 
@@ -390,52 +398,3 @@ def _names(info: FieldInfo) -> Iterator[Names]:
     """The marks of a field, also those of ``ConstitutionName | None``, which stand inside the union."""
     inside = [mark for part in get_args(info.annotation) for mark in getattr(part, "__metadata__", ())]
     yield from (mark for mark in (*info.metadata, *inside) if isinstance(mark, Names))
-
-
-def dotted(at: At) -> str:
-    """A place as people write it: ``steps[2].rounds``."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in at).lstrip(".")
-
-
-_EXPECTED = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "a text",
-    "list_type": "a list",
-    "dict_type": "keys and values",
-    "model_type": "keys and values",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "a number of at least {ge}",
-    "less_than": "a number below {lt}",
-    "less_than_equal": "a number of at most {le}",
-    "literal_error": "{expected}",
-    "string_pattern_mismatch": "a text like {pattern}",
-    "too_short": "at least {min_length} entry",
-}
-
-
-def sentence(mistake: Any, kind: type[BaseModel]) -> str:
-    """A pydantic mistake in our words: what would be right, and what was found."""
-    known = [info.alias or name for name, info in kind.model_fields.items()]
-    if mistake["type"] == "extra_forbidden":
-        return unknown("key", str(mistake["loc"][-1]), known)
-    if mistake["type"] == "missing":
-        return "missing; this key has no default"
-    expected = _EXPECTED.get(mistake["type"])
-    if expected is None:
-        return f"{mistake['msg']}, found {mistake['input']!r}"
-    return f"expected {expected.format(**mistake.get('ctx', {}))}, found {mistake['input']!r}"
-
-
-def unwritable(folder: Path) -> str | None:
-    """Why nothing can be written below `folder`, None if it can."""
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        return f"{folder} is not a folder"
-    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written to"

@@ -1,5 +1,6 @@
 """The folder in which everything of a user's is kept: the ledger, datasets, models."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,3 +56,12 @@ class Project:
             yield
         finally:
             lock.release()
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why nothing can be written below `folder`, None if it can."""
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        return f"{folder} is not a folder"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written to"

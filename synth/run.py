@@ -8,7 +8,7 @@ by what they are made from. Nothing else is kept of a run.
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from synth import assets, prompts
 from synth.chain import chain
 from synth.errors import SynthError
 from synth.journal import Account, Journal
-from synth.models.client import Model, Tally
+from synth.models.client import Model, Tally, totals
 from synth.models.embedded.weights import locate
 from synth.models.ledger import Ledger
 from synth.pipeline import Pipeline
@@ -102,15 +102,13 @@ async def make(pipeline: Pipeline, project: Project, watch: Watch, limit: int | 
     """
     async with _opened(pipeline, project, watch, limit) as (journal, going):
         watch.phase = MAKING
-        rows = Spool(project.scratch(pipeline.name) / "out.sqlite")
-        await _drain(going, rows.add)
-        watch.phase = "committing"
-        if not len(rows):
-            raise SynthError(f"no row reached the end of the pipeline: {_drops(watch.accounts)}")
-        origin = {"synth": synth.__version__, **accounting(watch)}
-        made = version.commit(rows, pipeline.plan, journal, origin, pipeline.text, project.datasets)
-        rows.close()
-    return made
+        with closing(Spool(project.scratch(pipeline.name) / "out.sqlite")) as rows:
+            await _drain(going, rows.add)
+            watch.phase = "committing"
+            if not len(rows):
+                raise SynthError(f"no row reached the end of the pipeline: {_drops(watch.accounts)}")
+            origin = {"synth": synth.__version__, **accounting(watch)}
+            return version.commit(rows, pipeline.dataset, journal, origin, pipeline.text, project.datasets)
 
 
 async def plan(pipeline: Pipeline, project: Project, limit: int | None = None) -> Watch:
@@ -120,6 +118,16 @@ async def plan(pipeline: Pipeline, project: Project, limit: int | None = None) -
         async with _opened(pipeline, project, watch, limit, buying=False) as (_, going):
             await _drain(going, lambda row: None)
     return watch
+
+
+async def supersede(pipeline: Pipeline, project: Project, limit: int | None = None) -> int:
+    """Set aside the failures that a run of `pipeline` would meet, so that it asks again. Returns how many."""
+    watch = await plan(pipeline, project, limit)
+    ledger = Ledger(project.ledger)
+    try:
+        return ledger.supersede_failures(sorted(totals(watch.tallies).failures))
+    finally:
+        ledger.close()
 
 
 async def _drain(going: AsyncGenerator[Row], keep: Callable[[Row], None]) -> None:
@@ -132,13 +140,25 @@ async def _drain(going: AsyncGenerator[Row], keep: Callable[[Row], None]) -> Non
 async def _opened(
     pipeline: Pipeline, project: Project, watch: Watch, limit: int | None, *, buying: bool = True
 ) -> AsyncIterator[tuple[Journal, AsyncGenerator[Row]]]:
-    """The journal and the rows that come out, with all that they need open."""
+    """What a run stands on, for as long as it runs: ledger, journal, models and the bench that holds them.
+
+    Gives the journal, and the rows that come out of the chained steps. A provider is opened only if calls may
+    be bought; everything is closed whatever happens.
+    """
     with _thrown_away(project.scratch(pipeline.name)) as scratch:
         ledger, flying, journal = Ledger(project.ledger), Once(), Journal(scratch / "fates.sqlite")
         watch.journal, watch.accounts = journal, journal.accounts
-        providers = pipeline.models
+        providers = pipeline.providers
         models = {
-            name: Model(name, provider, ledger, watch.tallies, flying, buying)
+            name: Model(
+                name,
+                provider,
+                ledger,
+                slots=asyncio.Semaphore(provider.max_concurrency),
+                tallies=watch.tallies,
+                flying=flying,
+                buying=buying,
+            )
             for name, provider in providers.items()
         }
         try:
@@ -188,9 +208,13 @@ def accounting(watch: Watch) -> dict[str, Any]:
         for step, account in watch.accounts.items()
     ]
     calls = [
-        {"step": step, "model": model} | asdict(tally) | {"models": sorted(tally.models)}
+        {"step": step, "model": model}
+        | asdict(tally)
+        | {"models": sorted(tally.models), "failed": tally.failed}
         for (step, model), tally in sorted(watch.tallies.items())
     ]
+    for call in calls:
+        del call["failures"]
     return {"steps": steps, "calls": calls}
 
 

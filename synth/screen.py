@@ -17,13 +17,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from synth import estimate
 from synth.models.client import totals
 from synth.pipeline import Pipeline
 from synth.run import MAKING, Finished, Watch
 from synth.store.version import Version
 from synth.train.held_out import HeldOut
 
-PLAIN_EVERY_S = 5.0
+PLAIN_EVERY_S = 15.0
 SAMPLES = 5
 WIDTH = 300
 
@@ -35,26 +36,12 @@ def plain(text: str, width: int = WIDTH) -> str:
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
-def expected(pipeline: Pipeline, limit: int | None) -> dict[str, tuple[float, float]]:
-    """About how many rows and calls each step will see, by the formulas of the steps themselves."""
-    seen: dict[str, tuple[float, float]] = {}
-    out: dict[str, float] = {}
-    for step in pipeline.steps:
-        rows = sum(out[name] for name in step.from_)
-        after = step.rows_out(rows, pipeline.folder)
-        if step.makes:
-            rows = after = min(after, limit or after)
-        out[step.id] = after
-        seen[step.id] = rows, step.calls(rows)
-    return seen
-
-
 class Progress:
     """Shows a `Watch` while it changes: a table on a terminal, plain lines elsewhere."""
 
     def __init__(self, watch: Watch, pipeline: Pipeline, limit: int | None, console: Console) -> None:
         self._watch, self._console = watch, console
-        self._calls = sum(calls for _, calls in expected(pipeline, limit).values())
+        self._calls = estimate.calls(pipeline, limit)
         self._began = time.monotonic()
         self._shown_first = False
 
@@ -107,12 +94,10 @@ class Progress:
         whole = totals(dict(self._watch.tallies))
         seconds = max(time.monotonic() - self._began, 0.001)
         rate = whole.bought / seconds
-        left = (self._calls - whole.bought - whole.found - whole.failed) / rate if rate else 0.0
+        left = (self._calls - whole.bought - whole.found) / rate if rate else 0.0
         tokens = whole.prompt_tokens + whole.completion_tokens
         cost = f"${whole.usd:.4f}" + ("+?" if whole.unpriced else "")
-        time_left = (
-            f", about {max(left, 0):.0f} s left" if rate and self._watch.phase == "making rows" else ""
-        )
+        time_left = f", about {max(left, 0):.0f} s left" if rate and self._watch.phase == MAKING else ""
         return (
             f"{whole.bought} calls bought, {whole.found} found, {tokens:,} tokens, {cost}, "
             f"{rate:.1f} calls/s{time_left}"
@@ -152,8 +137,9 @@ def report(finished: Finished, watch: Watch, pipeline: Pipeline, console: Consol
     accounts(made.manifest, console)
     samples(made, console)
     judges(made.manifest, console)
+    failures(watch, console)
     held_out(finished.held_out, console)
-    cautions = {provider.caution for provider in pipeline.models.values() if provider.caution}
+    cautions = {provider.caution for provider in pipeline.providers.values() if provider.caution}
     for caution in sorted(cautions):
         tell(console, f"\n{caution}")
     where(finished, console)
@@ -161,7 +147,7 @@ def report(finished: Finished, watch: Watch, pipeline: Pipeline, console: Consol
     say(
         console,
         f"\ncalls: {whole.found} found in the ledger, {whole.bought} bought"
-        + (f", {whole.failed} failed" if whole.failed else ""),
+        + (f"; {whole.failed} of them failed" if whole.failed else ""),
     )
     again(finished, pipeline, console)
 
@@ -199,9 +185,17 @@ def samples(made: Version, console: Console) -> None:
     say(console, f"\n{len(rows)} rows of the view {view}", "bold")
     for row in rows.values():
         for column in ("prompt", "completion", "chosen", "rejected"):
-            if column in row:
+            if row.get(column):
                 say(console, f"  {column:10} {plain(row[column][-1]['content'], console.width - 14)}")
         say(console)
+
+
+def _telling(made: Version) -> str | None:
+    """The view that tells a reader most, of those that have rows to train on."""
+    views = [name for name, view in made.manifest["views"].items() if view["rows"].get("train")]
+    return next(
+        (name for name in ("preference", "sft", "instructions") if name in views), next(iter(views), None)
+    )
 
 
 def judges(manifest: Mapping[str, Any], console: Console) -> None:
@@ -217,7 +211,7 @@ def _asked(judge: Mapping[str, Any]) -> str:
         f"asked in both orders about {judge['both_orders']} pairs, it named the same answer in "
         f"{judge['agreed']}, the same position in {judge['same_position']} (the first in {judge['first']}) "
         f"and was exactly even in {judge['ties']}; {judge['unreadable']} of {judge['judgments']} verdicts "
-        "could not be read or were not asked for."
+        f"could not be read, {judge['not_asked']} were not asked for, since the answers were equal."
     )
 
 
@@ -226,6 +220,15 @@ def _scored(judge: Mapping[str, Any]) -> str:
         f"scored {judge['judgments']} answers alone by their likelihood; no order is shown to it, so "
         "agreement under swapping does not apply."
     )
+
+
+def failures(watch: Watch, console: Console) -> None:
+    """The first few different failures, with what can be done about them."""
+    failed = watch.journal.failures if watch.journal else {}
+    if failed:
+        say(console, "\nwhy rows failed (the version keeps them all, in .synth/dropped.parquet)", "bold")
+    for reason, step in failed.items():
+        tell(console, f"  {step}: {plain(reason)}")
 
 
 def held_out(measured: tuple[HeldOut, ...], console: Console) -> None:
@@ -276,7 +279,7 @@ def again(finished: Finished, pipeline: Pipeline, console: Console) -> None:
             f"  edit {_beside(constitutions[0])} and run again: only what a principle touched is bought",
         )
     say(console, f"  python -m synth show {name}")
-    load = f"load_dataset('{_beside(finished.version.path)}', 'sft')"
+    load = f"load_dataset('{_beside(finished.version.path)}', '{_telling(finished.version)}')"
     say(console, f'  python -c "from datasets import load_dataset; print({load})"')
     say(console, f"  python -m synth publish {name} --to ORG/NAME --dry-run")
 
@@ -293,29 +296,13 @@ def planned(pipeline: Pipeline, watch: Watch, limit: int | None, console: Consol
     table = Table(box=None, pad_edge=False)
     for name in ("step", "model", "rows, about", "calls, about", "in the ledger", "to buy, about"):
         table.add_column(name, justify="left" if name in ("step", "model") else "right")
-    whole = 0.0
-    for step, (rows, calls) in expected(pipeline, limit).items():
-        models = [(model, tally) for (by, model), tally in watch.tallies.items() if by == step]
-        found = sum(tally.found for _, tally in models)
-        complete = watch.accounts[step].waiting == 0 and watch.accounts[step].rows >= min(rows, 1)
-        buy = 0.0 if complete and not _upstream_waits(pipeline, watch, step) else max(calls - found, 0.0)
-        whole += buy
-        named = ", ".join(model for model, _ in models) or getattr(_step(pipeline, step), "model", "")
-        table.add_row(step, named, f"{rows:.0f}", f"{calls:.0f}", str(found), f"{buy:.0f}")
+    forecasts = estimate.forecast(pipeline, watch, limit)
+    for each in forecasts:
+        counts = (f"{each.rows:.0f}", f"{each.calls:.0f}", str(each.found), f"{each.to_buy:.0f}")
+        table.add_row(each.step, each.model, *counts)
     console.print(table)
-    say(console, f"\nto buy: about {whole:.0f} calls. Nothing was bought to say so.")
-
-
-def _step(pipeline: Pipeline, name: str) -> Any:
-    return next(step for step in pipeline.steps if step.id == name)
-
-
-def _upstream_waits(pipeline: Pipeline, watch: Watch, name: str) -> bool:
-    """Whether a step before `name` waits for calls, so that rows are still to come."""
-    sources = _step(pipeline, name).from_
-    return any(
-        watch.accounts[source].waiting or _upstream_waits(pipeline, watch, source) for source in sources
-    )
+    to_buy = sum(each.to_buy for each in forecasts)
+    say(console, f"\nto buy: about {to_buy:.0f} calls. Nothing was bought to say so.")
 
 
 def shown(made: Version, console: Console) -> None:

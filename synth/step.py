@@ -12,7 +12,7 @@ raising `Filtered`; an error that belongs to a row becomes that row's fate here,
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
@@ -140,7 +140,7 @@ class Step(BaseModel, ABC):
 
 
 class Source(Step):
-    """A step in which rows begin. Override `rows`."""
+    """A step in which rows begin. Override `begin`."""
 
     makes = True
 
@@ -192,26 +192,32 @@ class Each(Step):
 
 
 class Whole(Step):
-    """A step that needs all rows. Override `whole`. Rows wait on disk, not in memory."""
+    """A step that needs all rows before it can say anything of one. Override `whole`.
+
+    The rows wait on disk, not in memory.
+    """
 
     async def run(self, rows: AsyncGenerator[Row], bench: Bench) -> AsyncGenerator[Row]:
-        """Yield what `whole` makes of the rows; every row must go on or be dropped through the bench."""
-        spool = Spool(bench.scratch / f"{bench.step}.sqlite")
-        try:
-            async for row in rows:
-                spool.add(row)
-            async with aclosing(self.whole(spool, bench)) as going:
+        """Yield what `whole` makes of the rows; every row goes on, or has its fate in the journal."""
+        with closing(Spool(bench.scratch / f"{bench.step}.sqlite")) as spool:
+            async with aclosing(rows):
+                async for row in rows:
+                    spool.add(row)
+            async with aclosing(_until_not_bought(self.whole(spool, bench), bench)) as going:
                 async for row in going:
                     bench.journal.continued(bench.step, row.id, [row])
                     yield row
+            waits = bench.journal.accounts[bench.step].waiting
             for row in spool:
-                assert bench.journal.has(bench.step, row.id), f"{bench.step} forgot row {row.id}"
-        finally:
-            spool.close()
+                assert waits or bench.journal.has(bench.step, row.id), f"{bench.step} forgot row {row.id}"
 
     @abstractmethod
     def whole(self, rows: Spool, bench: Bench) -> AsyncGenerator[Row]:
-        """Yield the rows that go on; say ``bench.journal.filtered(...)`` of each that does not."""
+        """Yield the rows that go on, under their own ids; tell `bench.journal` of each that does not.
+
+        `rows` can be gone through as often as needed. A call that fails for one row is for this method to
+        catch, since only it knows which row that is.
+        """
 
 
 async def _fate(row: Row, going: AsyncGenerator[Row], bench: Bench) -> list[Row]:

@@ -152,7 +152,7 @@ async def test_a_run_that_breaks_off_keeps_what_it_bought(
         started = len(asked.requests)
         text = whole(width=4)
         broken = pipeline(text)
-        for provider in broken.models.values():
+        for provider in broken.providers.values():
             usual = provider.answer
 
             async def answer(request: Request, usual: Any = usual, stop: int = started + most) -> Reply:
@@ -230,9 +230,7 @@ async def test_a_failure_set_aside_is_bought_again_and_nothing_else(
     write_lines("prompts.jsonl", *prompts(4))
     asked.answers = lambda request: BadRequest("no") if "number 2" in request.messages[0].content else "Fine."
     failed, _ = await make(pipeline(ASKED))
-    ledger = Ledger(Project(project).ledger)
-    assert ledger.supersede_failures() == 2
-    ledger.close()
+    assert await run.supersede(pipeline(ASKED), Project(project)) == 2
     asked.requests.clear()
     asked.answers = lambda request: "Fine."
     mended, _ = await make(pipeline(ASKED))

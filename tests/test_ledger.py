@@ -92,8 +92,8 @@ async def test_failures_are_set_aside_and_replies_stay(tmp_path: Path) -> None:
         assert ledger.find("f1") is None
         assert ledger.find("r")
         assert ledger.find("f0")
-        assert ledger.supersede_failures() == 2
-        assert ledger.supersede_failures() == 0
+        assert ledger.supersede_failures(["f0", "f2"]) == 2
+        assert ledger.supersede_failures(["f0", "f2"]) == 0
         assert [outcome.key for outcome in ledger] == ["r"]
         await ledger.record(replied("f1", "now it works"))
         assert ledger.find("f1").result().text == "now it works"  # type: ignore[union-attr]

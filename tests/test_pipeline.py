@@ -52,7 +52,7 @@ def test_a_good_file_is_read_and_its_steps_know_what_they_read(pipeline: ReadPip
         ("judge_pairs", ["critique_revise"]),
     ]
     assert good.leaves() == ["judge_pairs"]
-    assert list(good.plan.views) == ["sft", "preference"]
+    assert list(good.dataset.views) == ["sft", "preference"]
     assert {path.name for path in good.assets} == {"general.jsonl", "harmless.md"}
 
 

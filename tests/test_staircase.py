@@ -14,13 +14,14 @@ STAIRS = """
     errors rows
     stream assets constitution prompts yamlfile rouge seeds spool journal project
     models
-    providers step
+    providers step verdict mistakes
     sources methods filters
     registry store
     audit report publish train trainings
     pipeline
     chain engines listing
     run
+    estimate
     screen
     cli
     __main__

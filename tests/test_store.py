@@ -16,7 +16,7 @@ from synth.journal import Journal
 from synth.rows import Answer, Judgment, Message, Row, sourced
 from synth.spool import Spool
 from synth.store import version
-from synth.store.version import Plan, Version
+from synth.store.version import DatasetSpec, Version
 from synth.store.views import LeftOut, View
 from synth.store.views.critiques import Critiques
 from synth.store.views.instructions import Instructions
@@ -67,7 +67,7 @@ def commit(tmp_path: Path) -> Commit:
             spool.add(one)
         origin = {"synth": "0", "steps": [], "calls": []}
         try:
-            planned = Plan(**{"name": "d", "views": VIEWS, "test_fraction": 0.3, **plan})
+            planned = DatasetSpec(**{"name": "d", "views": VIEWS, "test_fraction": 0.3, **plan})
             return version.commit(spool, planned, journal, origin, "name: d\n```\n", into / "datasets")
         finally:
             spool.close()

@@ -8,13 +8,13 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from synth.errors import BadReply, NotBought, RowError, Transient
+from synth.errors import NotBought, RowError, Transient, bad_reply
 from synth.models.base import Kind, Provider, Reply, Request, Usage
 from synth.models.ledger import Ledger, Outcome
 from synth.rows import Message
@@ -33,18 +33,17 @@ class Tally:
 
     Attributes:
         found: calls that were in the ledger, or in flight for another row.
-        bought: calls that were made, and have a reply.
-        failed: calls whose outcome is a failure, found or bought.
+        bought: calls that were made.
         missing: calls that `synth plan` would have to buy.
         retries: attempts beyond the first.
         prompt_tokens, completion_tokens, usd: what was bought; `usd` without what has no price.
         unpriced: bought calls without a known price.
         models: how the provider itself named the model, in replies found or bought.
+        failures: keys of the calls, found or bought, whose outcome is a failure.
     """
 
     found: int = 0
     bought: int = 0
-    failed: int = 0
     missing: int = 0
     retries: int = 0
     prompt_tokens: int = 0
@@ -52,19 +51,34 @@ class Tally:
     usd: float = 0.0
     unpriced: int = 0
     models: set[str] = field(default_factory=set)
+    failures: set[str] = field(default_factory=set)
+
+    @property
+    def failed(self) -> int:
+        """How many calls, found or bought, have a failure for their outcome."""
+        return len(self.failures)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Both together."""
+        sums = {
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in fields(self)
+            if each.name not in ("models", "failures")
+        }
+        return Tally(**sums, models=self.models | other.models, failures=self.failures | other.failures)
 
     def book(self, outcome: Outcome, *, found: bool) -> None:
-        """Count `outcome`."""
+        """Count `outcome`, and what it cost if it was not found."""
         self.found += found
+        self.bought += not found
         if outcome.reply is None:
-            self.failed += 1
+            self.failures.add(outcome.key)
             return
         self.models.add(outcome.reply.model)
         if not found:
-            self._buy(outcome.reply.usage, outcome.usd)
+            self._pay(outcome.reply.usage, outcome.usd)
 
-    def _buy(self, usage: Usage, usd: float | None) -> None:
-        self.bought += 1
+    def _pay(self, usage: Usage, usd: float | None) -> None:
         self.prompt_tokens += usage.prompt
         self.completion_tokens += usage.completion
         self.usd += usd or 0.0
@@ -85,20 +99,15 @@ class Model:
     name: str
     provider: Provider
     ledger: Ledger
+    slots: asyncio.Semaphore
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     flying: Once = field(default_factory=Once)
     buying: bool = True
     step: str = ""
-    slots: asyncio.Semaphore = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "slots", asyncio.Semaphore(self.provider.max_concurrency))
 
     def for_step(self, step: str) -> "Model":
         """This model, with its calls booked on `step`."""
-        mine = replace(self, step=step)
-        object.__setattr__(mine, "slots", self.slots)
-        return mine
+        return replace(self, step=step)
 
     def can(self, capability: str) -> bool:
         """Whether the provider can do `capability`, one of `Capability`."""
@@ -174,9 +183,9 @@ def keepable(reply: Reply) -> Reply:
     try:
         reply.text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise BadReply("text that is valid UTF-8", repr(reply.text)) from error
+        raise bad_reply("text that is valid UTF-8", reply.text.encode("utf-8", "replace").decode()) from error
     if not all(math.isfinite(p) for token in reply.tokens for p in (token.logprob, *token.top.values())):
-        raise BadReply("log-probabilities that are numbers", reply.text)
+        raise bad_reply("finite log-probabilities", f"some that are not, in {reply.text}")
     return reply
 
 
@@ -192,19 +201,4 @@ def _wait(state: RetryCallState) -> float:
 
 def totals(tallies: Mapping[tuple[str, str], Tally]) -> Tally:
     """All of `tallies` in one."""
-    whole = Tally()
-    for tally in tallies.values():
-        for name in (
-            "found",
-            "bought",
-            "failed",
-            "missing",
-            "retries",
-            "prompt_tokens",
-            "completion_tokens",
-            "usd",
-        ):
-            setattr(whole, name, getattr(whole, name) + getattr(tally, name))
-        whole.unpriced += tally.unpriced
-        whole.models |= tally.models
-    return whole
+    return sum(tallies.values(), Tally())

@@ -88,7 +88,7 @@ class Ledger:
             raise StorageError(f"cannot open the ledger {path}: {error}") from error
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._broken: Exception | None = None
-        self._writer = threading.Thread(target=self._write, name="ledger", daemon=True)
+        self._writer = threading.Thread(target=self._serve, name="ledger", daemon=True)
         self._writer.start()
 
     def _connect(self) -> sqlite3.Connection:
@@ -99,7 +99,10 @@ class Ledger:
 
     def find(self, key: str) -> Outcome | None:
         """The outcome recorded under `key`, if there is one."""
-        row = self._reader.execute(f"SELECT {COLUMNS} FROM outcomes WHERE key = ?", (key,)).fetchone()
+        try:
+            row = self._reader.execute(f"SELECT {COLUMNS} FROM outcomes WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise StorageError(f"the ledger {self._path} cannot be read: {error}") from error
         return _read(row) if row else None
 
     async def record(self, outcome: Outcome) -> None:
@@ -112,10 +115,10 @@ class Ledger:
             raise StorageError(f"the ledger {self._path} cannot be written: {self._broken}")
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        self._waiting.put(_Waiting(_write(outcome), loop, done))
+        self._waiting.put(_Waiting(_columns(outcome), loop, done))
         await asyncio.shield(done)
 
-    def _write(self) -> None:
+    def _serve(self) -> None:
         with closing(self._connect()) as db:
             while group := self._group():
                 try:
@@ -155,13 +158,15 @@ class Ledger:
                 db.execute("ROLLBACK")
             raise
 
-    def supersede_failures(self, keys: Sequence[str] | None = None) -> int:
-        """Set failures aside (all, or those under `keys`), so that they are asked again. Returns how many."""
-        which = "failed = 1" if keys is None else f"failed = 1 AND key IN ({','.join('?' * len(keys))})"
+    def supersede_failures(self, keys: Sequence[str]) -> int:
+        """Set the failures under `keys` aside, so that they are asked again. Returns how many there were."""
         with closing(self._connect()) as db:
             db.execute("BEGIN IMMEDIATE")
-            db.execute(f"INSERT INTO superseded SELECT * FROM outcomes WHERE {which}", keys or ())
-            count = db.execute(f"DELETE FROM outcomes WHERE {which}", keys or ()).rowcount
+            db.execute("CREATE TEMP TABLE asked AS SELECT key FROM outcomes WHERE 0")
+            db.executemany("INSERT INTO asked VALUES (?)", [(key,) for key in keys])
+            which = "failed = 1 AND key IN (SELECT key FROM asked)"
+            db.execute(f"INSERT INTO superseded SELECT * FROM outcomes WHERE {which}")
+            count = db.execute(f"DELETE FROM outcomes WHERE {which}").rowcount
             db.execute("COMMIT")
         return count
 
@@ -201,7 +206,7 @@ def _tell(group: Sequence[_Waiting], failure: Exception | None) -> None:
         group[0].loop.call_soon_threadsafe(tell)
 
 
-def _write(outcome: Outcome) -> tuple[object, ...]:
+def _columns(outcome: Outcome) -> tuple[object, ...]:
     error = outcome.error
     body = (
         {"error": type(error).__name__, "message": str(error), "hint": error.hint} if error else outcome.reply

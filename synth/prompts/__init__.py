@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
+import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from synth.errors import Problem, UserError
+from synth.errors import Problem, UserError, unknown
 
 FOLDER = Path(__file__).parent
 
@@ -32,15 +33,10 @@ _jinja.filters["fence"] = fence
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt file. `text` is the template without its front matter, `digest` names its content."""
+    """One prompt file. `text` is the template without its front matter."""
 
     path: Path
     text: str
-
-    @property
-    def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 of the template."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
 
     def fill(self, **blanks: object) -> str:
         """The prompt with its blanks filled in, each exactly once.
@@ -54,6 +50,31 @@ class Prompt:
             raise UserError(Problem(f"{error}. Known blanks: {', '.join(blanks)}", str(self.path))) from error
         except jinja2.TemplateSyntaxError as error:
             raise UserError(Problem(str(error), str(self.path), error.lineno or 0)) from error
+
+
+def problems(name: str, folder: Path) -> list[Problem]:
+    """What is wrong with a user's own prompts for the method `name`, in ``folder/name``.
+
+    They must be templates, and have no blanks but those of the prompt that they stand in for.
+    """
+    found = []
+    for ours in sorted((FOLDER / name).glob("*.md")):
+        path = folder / name / ours.name
+        if path.is_file():
+            found += _problems(path, _blanks(load(f"{name}/{ours.name}").text))
+    return found
+
+
+def _problems(path: Path, known: set[str]) -> list[Problem]:
+    try:
+        strange = _blanks(load(path.name, (path.parent,)).text) - known
+    except jinja2.TemplateSyntaxError as error:
+        return [Problem(f"not a template: {error}", str(path), error.lineno or 0)]
+    return [Problem(unknown("blank", name, known), str(path)) for name in sorted(strange)]
+
+
+def _blanks(template: str) -> set[str]:
+    return jinja2.meta.find_undeclared_variables(_jinja.parse(template))
 
 
 @cache

@@ -13,7 +13,9 @@ class Evidence:
 
     Attributes:
         kind: as in `Judgment.kind`.
-        judgments: raw judgements; `unreadable` of them say nothing, `censored` hold a bounded probability.
+        judgments: raw judgements that were asked for; `unreadable` of them say nothing, `censored` hold a
+            bounded probability.
+        not_asked: judgements that were not, since the answers were equal or empty.
         both_orders: pairs with two readable judgements, one an order.
         agreed: of these, pairs in which both orders name the same answer.
         same_position: of these, pairs in which both orders name the same place; `first` the first place.
@@ -22,6 +24,7 @@ class Evidence:
 
     kind: str
     judgments: int = 0
+    not_asked: int = 0
     unreadable: int = 0
     censored: int = 0
     both_orders: int = 0
@@ -32,8 +35,10 @@ class Evidence:
 
     def add(self, judgments: list[Judgment]) -> None:
         """Count the judgements of one pair, or of one answer scored alone."""
-        self.judgments += len(judgments)
-        self.unreadable += sum(judgment.value is None for judgment in judgments)
+        asked = [judgment for judgment in judgments if judgment.call]
+        self.judgments += len(asked)
+        self.not_asked += len(judgments) - len(asked)
+        self.unreadable += sum(judgment.value is None for judgment in asked)
         self.censored += sum(judgment.censored for judgment in judgments)
         values = [(judgment.value, judgment.order == judgment.candidates) for judgment in judgments]
         if self.kind == "pair" and len(values) == 2 and None not in (values[0][0], values[1][0]):

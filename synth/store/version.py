@@ -54,7 +54,7 @@ DROPPED = pa.schema([(name, pa.string()) for name in ("step", "row", "kind", "re
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DatasetSpec:
     """What a dataset is to look like: its name, its views by name, split, and licence."""
 
     name: str
@@ -112,7 +112,7 @@ def find(name: str, datasets: Path) -> Version:
     Raises:
         UserError: there is none.
     """
-    if (Path(name) / ".synth").is_dir():
+    if (Path(name) / ".synth" / "manifest.json").is_file():
         return read(Path(name))
     dataset, _, wanted = name.partition("/")
     known = versions(datasets / dataset)
@@ -155,55 +155,60 @@ class Counts:
 
 
 def commit(
-    rows: Spool, plan: Plan, journal: Journal, origin: Mapping[str, Any], pipeline: str, datasets: Path
+    rows: Spool,
+    spec: DatasetSpec,
+    journal: Journal,
+    origin: Mapping[str, Any],
+    pipeline_text: str,
+    datasets: Path,
 ) -> Version:
-    """Write `rows` as a version of ``datasets/<plan.name>``, or find that it is there already.
+    """Write `rows` as a version of ``datasets/<spec.name>``, or find that it is there already.
 
     Args:
         origin: what the manifest says of how the rows were made, such as the accounting.
-        pipeline: the pipeline's text, kept with the version.
+        pipeline_text: the pipeline file, kept with the version.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    folder = datasets / plan.name
+    folder = datasets / spec.name
     partial = folder / f".partial-{os.getpid()}"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         (partial / ".synth").mkdir(parents=True)
-        manifest = _write(rows, plan, journal, partial) | dict(origin)
-        return _name(folder, partial, manifest, pipeline)
+        manifest = _write(rows, spec, journal, partial) | dict(origin)
+        return _appear(folder, partial, manifest, pipeline_text)
     except OSError as error:
         raise StorageError(f"cannot write the version in {folder}: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(rows: Spool, plan: Plan, journal: Journal, partial: Path) -> dict[str, Any]:
+def _write(rows: Spool, spec: DatasetSpec, journal: Journal, partial: Path) -> dict[str, Any]:
     """Write the data files; returns the part of the manifest that they decide."""
-    test = held_back(rows.roots(), plan.test_fraction)
-    judges, counts = Judges(), {name: Counts() for name in plan.views}
+    test = held_back(rows.roots(), spec.test_fraction)
+    judges, counts = Judges(), {name: Counts() for name in spec.views}
     with ExitStack() as files:
         lineage = files.enter_context(_Table(partial / ".synth" / "lineage.parquet", LINEAGE))
         tables = {
             (name, split): files.enter_context(_Table(_data(partial, name, split), view.columns))
-            for name, view in plan.views.items()
+            for name, view in spec.views.items()
             for split in SPLITS
         }
         for row in rows:
             judges.add(row)
-            for line in _calls(row):
+            for line in _lineage(row):
                 lineage.add(line)
             split = "test" if row.root in test else "train"
-            for name, view in plan.views.items():
+            for name, view in spec.views.items():
                 counts[name].add(view.show(row), split, tables[name, split])
     _write_dropped(journal, partial)
-    views = {name: _view(name, counts[name], plan.views[name], tables, partial) for name in plan.views}
-    content = {"license": plan.license, "views": {name: view["content"] for name, view in views.items()}}
+    views = {name: _view(name, counts[name], spec.views[name], tables, partial) for name in spec.views}
+    content = {"license": spec.license, "views": {name: view["content"] for name, view in views.items()}}
     return {
         "id": hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest(),
-        "name": plan.name,
-        "license": plan.license,
+        "name": spec.name,
+        "license": spec.license,
         "rows": len(rows),
         "views": views,
         "judges": judges.as_json(),
@@ -239,7 +244,7 @@ def _data(folder: Path, view: str, split: str) -> Path:
     return folder / "data" / view / f"{split}-00000-of-00001.parquet"
 
 
-def _calls(row: Row) -> Iterator[dict[str, str]]:
+def _lineage(row: Row) -> Iterator[dict[str, str]]:
     """The calls behind every part of `row`."""
     about = {"row": row.id, "root": row.root}
     for call in row.calls:
@@ -259,7 +264,7 @@ def _write_dropped(journal: Journal, partial: Path) -> None:
             table.add({name: getattr(fate, name) for name in DROPPED.names})
 
 
-def _name(folder: Path, partial: Path, manifest: dict[str, Any], pipeline: str) -> Version:
+def _appear(folder: Path, partial: Path, manifest: dict[str, Any], pipeline_text: str) -> Version:
     """Give the folder its name and let it appear; or find the version of the same content."""
     known = versions(folder)
     for version in known:
@@ -267,9 +272,9 @@ def _name(folder: Path, partial: Path, manifest: dict[str, Any], pipeline: str) 
             return version
     number = 1 + max((int(NAME.fullmatch(version.name)[1]) for version in known), default=0)  # type: ignore[index]
     name = f"v{number}-{manifest['id'][:12]}"
-    (partial / ".synth" / "pipeline.yaml").write_text(pipeline, encoding="utf-8")
+    (partial / ".synth" / "pipeline.yaml").write_text(pipeline_text, encoding="utf-8")
     manifest = {"version": name, "parent": known[-1].name if known else None} | manifest
-    (partial / "README.md").write_text(card.write(manifest, pipeline), encoding="utf-8")
+    (partial / "README.md").write_text(card.write(manifest, pipeline_text), encoding="utf-8")
     manifest["files"] = {str(path.relative_to(partial)): assets.digest(path) for path in _files(partial)}
     text = orjson.dumps(manifest, option=orjson.OPT_INDENT_2)
     (partial / ".synth" / "manifest.json").write_bytes(text)
