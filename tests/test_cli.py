@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -226,3 +227,41 @@ def test_the_constitution_in_the_readme_is_read(tmp_path: Path) -> None:
     [principle] = constitution.read(path).principles
     assert (principle.id, principle.weight) == ("no-promises", 2)
     assert principle.judge == "Which reply promises less?"
+
+
+def test_an_interrupted_run_leaves_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
+    slow = PIPELINE.replace("{provider: scripted}", "{provider: scripted, latency_s: 30}")
+    (tmp_path / "slow.yaml").write_text(
+        slow.replace("constitution: mine", "constitution: harmless"), encoding="utf-8"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-m", "synth", "run", "slow.yaml"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout
+    assert "making rows" in child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert "Go on with: python -m synth run slow.yaml" in said
+    assert "Traceback" not in said
+
+
+def test_why_rows_failed_is_on_the_screen_with_what_can_be_done(synth: Synth, tmp_path: Path) -> None:
+    (tmp_path / "script.jsonl").write_text('{"when": "number 2", "reply": "Fine."}\n', encoding="utf-8")
+    prompts = "".join(f'{{"prompt": "number {number}"}}\n' for number in (1, 2))
+    (tmp_path / "prompts.jsonl").write_text(prompts, encoding="utf-8")
+    (tmp_path / "half.yaml").write_text(
+        "name: half\nmodels: {writer: {provider: scripted, script: script.jsonl}}\n"
+        "steps:\n  - jsonl: {path: prompts}\n  - respond: {model: writer}\ndataset: {views: [sft]}\n",
+        encoding="utf-8",
+    )
+    done = synth("run", "half.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "respond: BadRequest: no line of script.jsonl fits this request" in done.stdout
+    assert "fits every request" in done.stdout
+    assert "1 of them failed" in done.stdout

@@ -441,3 +441,32 @@ def test_a_step_that_cannot_be_read_shifts_no_other_mistake(pipeline: ReadPipeli
     )
     found = mistakes(pipeline, text)
     assert [(line, column) for line, column, _ in found] == [(5, 5), (6, 22)]
+
+
+@pytest.mark.parametrize("license_", ['"mit\\nextra: [injected]"', "'my own'", '"mit\\n"'])
+def test_a_licence_is_one_word_and_nothing_that_a_card_would_obey(
+    pipeline: ReadPipeline, license_: str
+) -> None:
+    with pytest.raises(UserError, match="license"):
+        pipeline(edited("license: cc-by-4.0", f"license: {license_}"))
+
+
+def test_a_view_that_is_named_twice_is_a_mistake(pipeline: ReadPipeline) -> None:
+    text = "name: p\nmodels: {m: {provider: scripted}}\nsteps:\n  - self_instruct: {model: m}\n"
+    with pytest.raises(UserError, match="the view 'preference' is there already"):
+        pipeline(text + "dataset: {views: [{preference: {least_margin: 0.4}}, preference]}\n")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [("{% if %}", "not a template"), ("Judge {{ frist }}", "unknown blank 'frist'. Did you mean 'first'?")],
+)
+def test_a_broken_prompt_of_the_user_s_is_told_before_any_call(
+    pipeline: ReadPipeline, project: Path, template: str, said: str
+) -> None:
+    path = project / "prompts" / "judge_pairs" / "judge.md"
+    path.parent.mkdir(parents=True)
+    path.write_text(template, encoding="utf-8")
+    text = "name: p\nmodels: {m: {provider: scripted}}\nsteps:\n  - self_instruct: {model: m}\n"
+    with pytest.raises(UserError, match=re.escape(said)):
+        pipeline(text + "  - respond: {model: m, count: 2}\n  - judge_pairs: {model: m}\n")

@@ -7,7 +7,7 @@ import pytest
 from conftest import Asked, Make, ReadPipeline, WriteLines
 
 from synth import registry
-from synth.errors import UserError
+from synth.errors import StorageError, UserError
 from synth.step import Step
 
 SHOUT = '''
@@ -142,3 +142,65 @@ def test_a_plugin_that_is_no_step_is_told_with_its_place(
 def test_ours_wins_over_a_dotted_name_s_last_part(project: Path) -> None:
     plugin(project, "respond_too")
     assert registry.find(Step, "respond", registry.STEPS, project).__module__ == "synth.methods.respond"
+
+
+SHORTEST = '''
+from collections.abc import AsyncGenerator
+
+from synth.rows import Row
+from synth.spool import Spool
+from synth.step import Bench, Whole
+
+
+class Shortest(Whole):
+    """Keep the two rows with the shortest prompts."""
+
+    async def whole(self, rows: Spool, bench: Bench) -> AsyncGenerator[Row]:
+        kept = {row.id for row in sorted(rows, key=lambda row: len(row.prompt[-1].content))[:2]}
+        for row in rows:
+            if row.id in kept:
+                yield row
+            else:
+                bench.journal.filtered(bench.step, row.id, "longer")
+'''
+TWICE = '''
+from collections.abc import AsyncGenerator
+
+from synth.rows import Row
+from synth.step import Bench, Each
+
+
+class Twice(Each):
+    """Give every row twice, under one id: a mistake."""
+
+    async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
+        yield row
+        yield row
+'''
+
+
+async def test_a_step_that_needs_all_rows_gets_them_sorted_and_accounts_for_each(
+    project: Path, pipeline: ReadPipeline, make: Make, write_lines: WriteLines
+) -> None:
+    (project / "mine").mkdir()
+    (project / "mine" / "shortest.py").write_text(SHORTEST, encoding="utf-8")
+    write_lines("prompts.jsonl", *({"prompt": "word " * number} for number in (3, 1, 4, 2)))
+    text = "name: p\nmodels: {m: {provider: scripted}}\nsteps:\n  - jsonl: {path: prompts}\n"
+    version, watch = await make(
+        pipeline(text + "  - mine.shortest\ndataset: {views: [instructions]}\n", allow_code=True)
+    )
+    kept = sorted(row["instruction"].count("word") for row in version.rows("instructions"))
+    assert kept == [1, 2]
+    account = watch.accounts["shortest"]
+    assert (account.rows, account.continued, account.filtered) == (4, 2, {"longer": 2})
+
+
+async def test_a_step_that_gives_two_rows_one_id_is_named(
+    project: Path, pipeline: ReadPipeline, make: Make, write_lines: WriteLines
+) -> None:
+    (project / "ours").mkdir()
+    (project / "ours" / "twice.py").write_text(TWICE, encoding="utf-8")
+    write_lines("prompts.jsonl", {"prompt": "Hi"})
+    text = "name: p\nmodels: {m: {provider: scripted}}\nsteps:\n  - jsonl: {path: prompts}\n  - ours.twice\n"
+    with pytest.raises(StorageError, match="one id"):
+        await make(pipeline(text + "  - length\ndataset: {views: [instructions]}\n", allow_code=True))
