@@ -88,7 +88,7 @@ def quickstart(folder: Path) -> Iterator[Line]:
     views = sorted(manifest["views"])
     judged = manifest["judges"]["judge_pairs"]
     pairs = int(_found(r"held-out pairs, (\d+) of them", said))
-    models = sorted(path.name.split("-")[0] for path in folder.glob("models/quickstart/*/config.json"))
+    models = sorted(path.parent.name.split("-")[0] for path in folder.glob("models/quickstart/*/config.json"))
     yield Line(
         "quickstart: first row on screen", f"{first:.1f} s", f"<= {FIRST_ROW_S:.0f} s", first <= FIRST_ROW_S
     )

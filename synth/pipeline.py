@@ -47,7 +47,7 @@ class Dataset(BaseModel):
 
 
 class Evaluate(BaseModel):
-    """The ``evaluate:`` section: pairs that no training sees, to measure every trained model on."""
+    """The ``evaluate:`` section: pairs kept apart from all training, to measure every trained model on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -232,7 +232,7 @@ def failures(watch: Watch, console: Console) -> None:
 
 
 def held_out(measured: tuple[HeldOut, ...], console: Console) -> None:
-    """Before and after, on pairs that no training saw."""
+    """Before and after, on pairs kept apart from all training."""
     if not measured:
         return
     say(console, f"\nheld-out pairs, {len(measured[0].scores)} of them (95 % intervals)", "bold")

@@ -153,25 +153,27 @@ class Model:
             before_sleep=lambda state: causes.append(str(_error(state))),
             reraise=True,
         )
+        outcome = Outcome(key, request.as_json())
         began = time.monotonic()
-        reply: Reply
         try:
-            reply = keepable(await retrying(self._try, request))
+            await retrying(self._try, request, outcome, causes, began)
         except RowError as error:
-            outcome = Outcome(key, request.as_json(), error=error)
-        else:
-            usd = self.provider.price_usd(reply.usage)
-            outcome = Outcome(key, request.as_json(), reply=reply, usd=usd)
+            elapsed = time.monotonic() - began
+            failed = replace(outcome, error=error, attempts=tuple(causes), latency_s=elapsed)
+            await self.ledger.record(failed)
         self.tally.retries += len(causes)
-        elapsed = time.monotonic() - began
-        outcome = replace(outcome, attempts=tuple(causes), latency_s=elapsed)
-        await self.ledger.record(outcome)
         # Another run may have bought the same call meanwhile; what the ledger keeps, a rerun will find.
-        return self.ledger.find(key) or outcome
+        kept = self.ledger.find(key)
+        assert kept, "it was recorded just now"
+        return kept
 
-    async def _try(self, request: Request) -> Reply:
+    async def _try(self, request: Request, outcome: Outcome, causes: list[str], began: float) -> None:
+        """Ask once. The slot is free again when the reply is on disk, so a kill costs the slots at most."""
         async with self.slots:
-            return await self.provider.answer(request)
+            reply = keepable(await self.provider.answer(request))
+            elapsed, usd = time.monotonic() - began, self.provider.price_usd(reply.usage)
+            bought = replace(outcome, reply=reply, usd=usd, attempts=tuple(causes), latency_s=elapsed)
+            await self.ledger.record(bought)
 
 
 def keepable(reply: Reply) -> Reply:
