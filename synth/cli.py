@@ -151,9 +151,10 @@ def train(
     checkpoint = locate(base).checkpoint
     if checkpoint is None:
         raise UserError(f"{base!r} has no checkpoint to train on")
-    made, project = find(version, _project().datasets), _project()
+    project = _project()
+    found = find(version, project.datasets)
     trained = training.train(
-        chosen, made.path, checkpoint, project.models(str(made.manifest["name"])), progress=_step
+        chosen, found.path, checkpoint, project.models(str(found.manifest["name"])), progress=_step
     )
     print(f"{trained.path}  ({'was there already' if trained.reused else 'new'})")
 
@@ -199,8 +200,7 @@ def publish(
     from synth.publish import hub
     from synth.store.version import find
 
-    made = find(version, _project().datasets)
-    done = hub.publish(made.path, to, private=not public, dry_run=dry_run)
+    done = hub.publish(find(version, _project().datasets).path, to, private=not public, dry_run=dry_run)
     for file in done.files:
         print(f"  {file}")
     if dry_run:

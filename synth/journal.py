@@ -14,6 +14,7 @@ from typing import Literal
 
 from synth.errors import RowError, StorageError
 from synth.rows import Row
+from synth.spool import scratch
 
 FAILURES_SHOWN = 5
 
@@ -65,12 +66,8 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
         self._path = path
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=OFF")
-        self._db.execute("PRAGMA synchronous=OFF")
+        self._db = scratch(path)
         self._db.execute(
             "CREATE TABLE fates (step TEXT, row TEXT, kind TEXT, reason TEXT, text TEXT,"
             " PRIMARY KEY (step, row)) WITHOUT ROWID"

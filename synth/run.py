@@ -28,8 +28,7 @@ from synth.publish.hub import Published
 from synth.rows import Row
 from synth.spool import Spool
 from synth.step import Bench
-from synth.store import version
-from synth.store.version import Version
+from synth.store.version import Version, commit
 from synth.stream import Once
 from synth.train.held_out import HeldOut, compare
 from synth.train.run import Trained, train
@@ -78,17 +77,17 @@ async def run(pipeline: Pipeline, project: Project, watch: Watch, limit: int | N
         SynthError: as `make`, and the training and publishing.
     """
     with project.lock(pipeline.name):
-        made = await make(pipeline, project, watch, limit)
-        trained = await asyncio.to_thread(train_on, made, pipeline, project, watch)
+        version = await make(pipeline, project, watch, limit)
+        trained = await asyncio.to_thread(train_on, version, pipeline, project, watch)
         held_out = await asyncio.to_thread(evaluate, trained, pipeline, project, watch)
         published = None
         if pipeline.publish:
             watch.phase = "publishing"
             private = pipeline.publish.private
             published = await asyncio.to_thread(
-                hub.publish, made.path, pipeline.publish.repo, private=private
+                hub.publish, version.path, pipeline.publish.repo, private=private
             )
-        return Finished(made, trained, held_out, published)
+        return Finished(version, trained, held_out, published)
 
 
 async def make(pipeline: Pipeline, project: Project, watch: Watch, limit: int | None = None) -> Version:
@@ -108,7 +107,7 @@ async def make(pipeline: Pipeline, project: Project, watch: Watch, limit: int | 
             if not len(rows):
                 raise SynthError(f"no row reached the end of the pipeline: {_drops(watch.accounts)}")
             origin = {"synth": synth.__version__, **accounting(watch)}
-            return version.commit(rows, pipeline.dataset, journal, origin, pipeline.text, project.datasets)
+            return commit(rows, pipeline.dataset, journal, origin, pipeline.text, project.datasets)
 
 
 async def plan(pipeline: Pipeline, project: Project, limit: int | None = None) -> Watch:
@@ -218,7 +217,7 @@ def accounting(watch: Watch) -> dict[str, Any]:
     return {"steps": steps, "calls": calls}
 
 
-def train_on(made: Version, pipeline: Pipeline, project: Project, watch: Watch) -> dict[str, Trained]:
+def train_on(version: Version, pipeline: Pipeline, project: Project, watch: Watch) -> dict[str, Trained]:
     """The models of the ``train:`` section, in its order, made or found.
 
     Raises:
@@ -233,7 +232,7 @@ def train_on(made: Version, pipeline: Pipeline, project: Project, watch: Watch) 
         watch.phase, watch.done, watch.of = f"training {training.name}", 0, 0
         base = trained[training.from_].path if training.from_ else _checkpoint(training.base or "", pipeline)
         out = project.models(pipeline.name)
-        trained[training.name] = train(training, made.path, base, out, progress=progress)
+        trained[training.name] = train(training, version.path, base, out, progress=progress)
     return trained
 
 

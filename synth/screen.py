@@ -133,10 +133,10 @@ def tell(console: Console, text: str) -> None:
 
 def report(finished: Finished, watch: Watch, pipeline: Pipeline, console: Console) -> None:
     """What a run came to, for a person."""
-    made = finished.version
-    accounts(made.manifest, console)
-    samples(made, console)
-    judges(made.manifest, console)
+    version = finished.version
+    accounts(version.manifest, console)
+    samples(version, console)
+    judges(version.manifest, console)
     failures(watch, console)
     held_out(finished.held_out, console)
     cautions = {provider.caution for provider in pipeline.providers.values() if provider.caution}
@@ -172,13 +172,13 @@ def _reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in counts.items()) or "none"
 
 
-def samples(made: Version, console: Console) -> None:
+def samples(version: Version, console: Console) -> None:
     """A few rows of a view, each of another prompt: pairs if there are some, else answers, else prompts."""
     view = next(
-        (name for name in ("preference", "sft", "instructions") if name in made.manifest["views"]), ""
+        (name for name in ("preference", "sft", "instructions") if name in version.manifest["views"]), ""
     )
     rows: dict[str, dict[str, Any]] = {}
-    for row in made.rows(view):
+    for row in version.rows(view):
         rows.setdefault(row["id"].split(":")[0], row)
         if len(rows) == SAMPLES:
             break
@@ -190,9 +190,9 @@ def samples(made: Version, console: Console) -> None:
         say(console)
 
 
-def _telling(made: Version) -> str | None:
+def _telling(version: Version) -> str | None:
     """The view that tells a reader most, of those that have rows to train on."""
-    views = [name for name, view in made.manifest["views"].items() if view["rows"].get("train")]
+    views = [name for name, view in version.manifest["views"].items() if view["rows"].get("train")]
     return next(
         (name for name in ("preference", "sft", "instructions") if name in views), next(iter(views), None)
     )
@@ -257,9 +257,9 @@ def _interval(interval: Any, form: str) -> str:
 
 def where(finished: Finished, console: Console) -> None:
     """Where the dataset and the models are."""
-    made = finished.version
-    found = "new" if made.is_new else "was there already"
-    say(console, f"\ndataset  {_beside(made.path)}  ({found}; id {made.id[:12]})", "bold")
+    version = finished.version
+    found = "new" if version.is_new else "was there already"
+    say(console, f"\ndataset  {_beside(version.path)}  ({found}; id {version.id[:12]})", "bold")
     for name, model in finished.trained.items():
         found = "was there already" if model.reused else "new"
         say(console, f"model    {_beside(model.path)}  ({name}, {found})", "bold")
@@ -305,12 +305,12 @@ def planned(pipeline: Pipeline, watch: Watch, limit: int | None, console: Consol
     say(console, f"\nto buy: about {to_buy:.0f} calls. Nothing was bought to say so.")
 
 
-def shown(made: Version, console: Console) -> None:
-    """A version: what is in it, how it was made, a few rows."""
+def shown(version: Version, console: Console) -> None:
+    """A version: what is in it, how it was version, a few rows."""
     about = {
-        key: made.manifest[key] for key in ("name", "version", "id", "parent", "license", "rows", "synth")
+        key: version.manifest[key] for key in ("name", "version", "id", "parent", "license", "rows", "synth")
     }
     say(console, json.dumps(about, indent=2))
-    accounts(made.manifest, console)
-    samples(made, console)
-    judges(made.manifest, console)
+    accounts(version.manifest, console)
+    samples(version, console)
+    judges(version.manifest, console)

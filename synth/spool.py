@@ -8,19 +8,25 @@ from synth.errors import StorageError
 from synth.rows import Row, from_json, to_json
 
 
-class Spool:
-    """A set of rows by id, in a file that is thrown away with the run.
+def scratch(path: Path) -> sqlite3.Connection:
+    """An empty database at `path` that is thrown away with the run.
 
-    What a crash leaves behind is worthless, since a rerun makes the rows again, so nothing is synced.
+    What a crash leaves of it is worthless, since a rerun makes the rows again; so nothing is synced.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode=OFF")
+    db.execute("PRAGMA synchronous=OFF")
+    return db
+
+
+class Spool:
+    """A set of rows by id, in a file that is thrown away with the run."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
         self._path = path
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=OFF")
-        self._db.execute("PRAGMA synchronous=OFF")
+        self._db = scratch(path)
         self._db.execute("CREATE TABLE rows (id TEXT PRIMARY KEY, root TEXT, body BLOB) WITHOUT ROWID")
         self._db.execute("BEGIN")
 

@@ -27,7 +27,7 @@ from typing import Any, Self
 
 import orjson
 
-from synth.models import made
+from synth.models import invented
 from synth.models.base import Token
 from synth.rows import digest
 
@@ -337,21 +337,21 @@ def _said(body: Body, text: str | None, shape: Body | None, top: int) -> tuple[s
     seed = _seed(body)
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or 512
     if text is None and top and limit == 1:
-        token = made.verdict(seed, top)
+        token = invented.verdict(seed, top)
         return token.text, "stop", (token,)
     finish = "stop"
     if text is None:
         text, finish = _made(body, seed, limit, shape)
-    return text, finish, made.tokens(seed, text, top) if top else ()
+    return text, finish, invented.tokens(seed, text, top) if top else ()
 
 
 def _made(body: Body, seed: str, limit: int, shape: Body | None) -> tuple[str, str]:
     if shape is not None:
-        return made.json_text(seed, shape), "stop"
-    first = made.list_start(_prompt(body))
-    whole = made.text(seed) if first is None else made.numbered(seed, first)
+        return invented.json_text(seed, shape), "stop"
+    first = invented.list_start(_prompt(body))
+    whole = invented.text(seed) if first is None else invented.numbered(seed, first)
     stop = body.get("stop") or body.get("stop_sequences") or []
-    return made.cut(whole, limit, [stop] if isinstance(stop, str) else stop)
+    return invented.cut(whole, limit, [stop] if isinstance(stop, str) else stop)
 
 
 def _prompt(body: Body) -> str:
@@ -362,7 +362,7 @@ def _prompt(body: Body) -> str:
 def _billed(body: Body, said: str) -> tuple[int, int]:
     texts = [body.get("prompt", ""), body.get("system", "")]
     texts += [str(message["content"]) for message in body.get("messages", ())]
-    return sum(len(str(text).split()) for text in texts), len(made.pieces(said))
+    return sum(len(str(text).split()) for text in texts), len(invented.pieces(said))
 
 
 def _entry(token: Token) -> Body:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from synth import constitution, run
 from synth.constitution import Constitution
 from synth.errors import BadRequest, SynthError
-from synth.models import made as scripts
+from synth.models import invented as scripts
 from synth.models.base import Reply, Request, Token
 from synth.models.client import totals
 from synth.models.ledger import Ledger

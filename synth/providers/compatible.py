@@ -5,13 +5,13 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, SecretStr
 
 from synth.models import prices
-from synth.models.base import Capability, Provider, Reply, Request, Usage
+from synth.models.base import Usage
+from synth.models.hosted import Hosted
 from synth.models.keys import key_problem, read_key
 from synth.models.openai_wire import MaxTokensField, OpenAIWire
-from synth.models.wire import refuse_problems, refuse_unable
 
 # Cloud machines hand out credentials here. Link-local addresses are refused as a whole.
 _METADATA = frozenset(
@@ -27,33 +27,12 @@ _METADATA = frozenset(
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class Compatible(Provider):
+class Compatible(Hosted):
     """A model behind `base_url`. Without `api_key_env` the key that is sent is the word "none"."""
 
-    max_concurrency: int = Field(32, ge=1)
     base_url: str = Field(description="http or https, usually ending with /v1")
     api_key_env: str | None = Field(None, repr=False, description="the variable that holds the key")
-    timeout_s: float = Field(120, gt=0, description="for one whole answer")
     max_tokens_field: MaxTokensField = "max_tokens"
-    supports: list[Capability] = Field(
-        [
-            "complete",
-            "logprobs",
-            "schema",
-            "seed",
-            "temperature",
-            "top_p",
-            "presence_penalty",
-            "frequency_penalty",
-            "stop",
-        ],
-        description="what the server can do; what is not listed is never sent",
-    )
-    _wire: OpenAIWire | None = PrivateAttr(None)
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return frozenset(self.supports) - {"score"}
 
     @property
     def endpoint(self) -> str:
@@ -66,22 +45,10 @@ class Compatible(Provider):
         key = key_problem(self.api_key_env, host) if self.api_key_env is not None else None
         return found | ({"api_key_env": key} if key else {})
 
-    async def open(self) -> None:
-        refuse_problems(self)
+    def connected(self) -> OpenAIWire:
         key = SecretStr("none") if self.api_key_env is None else read_key(self.api_key_env)
-        self._wire = OpenAIWire(
-            self.endpoint, key, self.timeout_s, self.max_tokens_field, seeded="seed" in self.supports
-        )
-
-    async def close(self) -> None:
-        if self._wire:
-            await self._wire.close()
-        self._wire = None
-
-    async def answer(self, request: Request) -> Reply:
-        assert self._wire, "open() comes first"
-        refuse_unable(request, self.capabilities)
-        return await self._wire.answer(request)
+        seeded = "seed" in self.supports
+        return OpenAIWire(self.endpoint, key, self.timeout_s, self.max_tokens_field, seeded=seeded)
 
     def price_usd(self, usage: Usage) -> float | None:
         return prices.price_usd(usage, self.model, url=self.base_url)

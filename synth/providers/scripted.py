@@ -18,7 +18,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from synth.errors import BadRequest
-from synth.models import made
+from synth.models import invented
 from synth.models.base import Capability, Provider, Reply, Request, Usage
 from synth.models.wire import refuse_problems
 from synth.rows import digest
@@ -117,27 +117,27 @@ def _line(line: bytes) -> tuple[str, str] | str:
 def _made(request: Request) -> Reply:
     seed = request.key
     if request.schema:
-        return _spoken(request, made.json_text(seed, orjson.loads(request.schema)), "stop")
+        return _spoken(request, invented.json_text(seed, orjson.loads(request.schema)), "stop")
     if request.top_logprobs:
-        token = made.verdict(seed, request.top_logprobs)
+        token = invented.verdict(seed, request.top_logprobs)
         return _reply(request, token.text, "stop", tokens=(token,))
-    first = made.list_start(request.messages[-1].content)
-    whole = made.text(seed) if first is None else made.numbered(seed, first)
-    return _spoken(request, *made.cut(whole, request.max_tokens, request.stop))
+    first = invented.list_start(request.messages[-1].content)
+    whole = invented.text(seed) if first is None else invented.numbered(seed, first)
+    return _spoken(request, *invented.cut(whole, request.max_tokens, request.stop))
 
 
 def _scored(request: Request) -> Reply:
-    return _reply(request, "", "stop", tokens=made.tokens(request.key, request.target))
+    return _reply(request, "", "stop", tokens=invented.tokens(request.key, request.target))
 
 
 def _spoken(request: Request, text: str, finish: str) -> Reply:
     top = request.top_logprobs
-    return _reply(request, text, finish, tokens=made.tokens(request.key, text, top) if top else ())
+    return _reply(request, text, finish, tokens=invented.tokens(request.key, text, top) if top else ())
 
 
 def _reply(request: Request, text: str, finish: str, **fields: Any) -> Reply:
     prompt = sum(len(message.content.split()) for message in request.messages)
-    usage = Usage(prompt=prompt, completion=len(made.pieces(text)))
+    usage = Usage(prompt=prompt, completion=len(invented.pieces(text)))
     return Reply(
         text, finish, usage=usage, model=request.model, response_id=f"scripted-{request.key[:12]}", **fields
     )
