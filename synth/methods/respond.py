@@ -1,7 +1,7 @@
 """Respond: sample answers to each prompt.
 
-A `system` message guides the answers and is then forgotten, which is the context distillation of Askell et
-al. 2021, "A General Language Assistant as a Laboratory for Alignment" (arXiv:2112.00861), section 2.2.
+A `system` message guides the answers and is then forgotten, so that a model trained on them learns what the
+message brought about: context distillation (Askell et al. 2021, arXiv:2112.00861).
 """
 
 from collections.abc import AsyncGenerator
