@@ -13,13 +13,14 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m synth model fetch smollm2-135m
-	SYNTH_REQUIRE_MODEL=1 $(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+	SYNTH_REQUIRE_MODEL=1 $(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 accept: $(VENV)/.dev
 	$(BIN)/python -m synth model fetch smollm2-135m

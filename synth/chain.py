@@ -1,8 +1,8 @@
 """How steps are wired: each reads the streams of the steps that it names.
 
-Where streams part, and where they join, rows are born anew, as children of those that came: so that what
-two branches make of one row can be told apart, and so can equal rows of two sources. What no step reads
-comes out.
+Where streams join, rows are born anew, as children of those that came: so that what two branches made of one
+row can be told apart, and so can equal rows of two sources. Where they part they stay as they are, so that
+a new branch changes nothing in the old one. What no step reads comes out.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -38,7 +38,7 @@ def _branches(rows: AsyncGenerator[Row], readers: Sequence[str]) -> list[tuple[s
     if len(readers) == 1:
         return [(readers[0], rows)]
     fork = Fork(rows, len(readers))
-    return [(reader, _born_anew(fork.branch(number), reader)) for number, reader in enumerate(readers)]
+    return [(reader, fork.branch(number)) for number, reader in enumerate(readers)]
 
 
 def _joined(streams: Mapping[str, AsyncGenerator[Row]]) -> AsyncGenerator[Row]:
@@ -48,7 +48,7 @@ def _joined(streams: Mapping[str, AsyncGenerator[Row]]) -> AsyncGenerator[Row]:
     return stream.merge([_born_anew(rows, name) for name, rows in streams.items()])
 
 
-async def _born_anew(rows: AsyncGenerator[Row], place: str) -> AsyncGenerator[Row]:
+async def _born_anew(rows: AsyncGenerator[Row], step: str) -> AsyncGenerator[Row]:
     async with aclosing(rows):
         async for row in rows:
-            yield row.child(place, 0)
+            yield row.child(step, 0)

@@ -68,8 +68,13 @@ def run(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = Fal
 
     read = _read(pipeline, allow_code)
     watch, console = Watch(), _console()
-    with screen.Progress(watch, read, limit, console).shown():
-        finished = asyncio.run(whole(read, _project(), watch, limit))
+    try:
+        with screen.Progress(watch, read, limit, console).shown():
+            finished = asyncio.run(whole(read, _project(), watch, limit))
+    except SynthError:
+        if watch.version:  # what was made before the failure is there, and worth seeing
+            screen.dataset(watch.version, watch, console)
+        raise
     screen.report(finished, watch, read, console)
 
 

@@ -59,7 +59,7 @@ class Constitution:
 
 def _height(chance: str, principle: Principle) -> float:
     bits = hashlib.sha256(f"{chance}\0{principle.id}".encode()).digest()[:8]
-    uniform = (int.from_bytes(bits) + 1) / (2**64 + 1)
+    uniform = ((int.from_bytes(bits) >> 12) + 0.5) / 2**52  # never 0 and never 1
     return -principle.weight / math.log(uniform)
 
 

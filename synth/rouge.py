@@ -11,7 +11,10 @@ from collections.abc import Iterable
 
 from rapidfuzz.distance import LCSseq
 
-_WORD = re.compile(r"\w+")
+# A run of Latin letters or digits is a word; Chinese and Japanese have no spaces, so a character is one.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+# The F-measure of one text wholly inside another can come out a rounding above its own bound.
+SLACK = 1 + 1e-12
 
 
 def tokens(text: str) -> tuple[str, ...]:
@@ -49,6 +52,6 @@ class Pool:
         for other, kept in zip(self._tokens, self._texts, strict=True):
             # A pair's F is at most that of the shorter text being wholly inside the longer one.
             bound = 2 * min(len(words), len(other)) / max(len(words) + len(other), 1)
-            if bound > best and (score := f_measure(words, other)) > best:
+            if bound * SLACK > best and (score := f_measure(words, other)) > best:
                 best, nearest = score, kept
         return best, nearest

@@ -13,6 +13,9 @@ from typing import Any, Literal
 import orjson
 from pydantic import TypeAdapter
 
+# Sample indices of one row's later rounds lie this far apart, so that they never meet those of another row.
+APART = 1_000_000
+
 Role = Literal["system", "user", "assistant"]
 
 

@@ -44,6 +44,7 @@ class Watch:
     Attributes:
         phase: what is going on, such as `MAKING`.
         accounts: rows by step; `tallies`: calls by step and model.
+        version: the version, once it is committed.
         done, of: steps of the training that is going on.
     """
 
@@ -51,6 +52,7 @@ class Watch:
     accounts: dict[str, Account] = field(default_factory=dict)
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     journal: Journal | None = None
+    version: Version | None = None
     done: int = 0
     of: int = 0
 
@@ -77,7 +79,7 @@ async def run(pipeline: Pipeline, project: Project, watch: Watch, limit: int | N
         SynthError: as `make`, and the training and publishing.
     """
     with project.lock(pipeline.name):
-        version = await make(pipeline, project, watch, limit)
+        version = watch.version = await make(pipeline, project, watch, limit)
         trained = await asyncio.to_thread(train_on, version, pipeline, project, watch)
         held_out = await asyncio.to_thread(evaluate, trained, pipeline, project, watch)
         published = None

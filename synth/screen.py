@@ -131,13 +131,19 @@ def tell(console: Console, text: str) -> None:
     console.print(Text(text))
 
 
-def report(finished: Finished, watch: Watch, pipeline: Pipeline, console: Console) -> None:
-    """What a run came to, for a person."""
-    version = finished.version
+def dataset(version: Version, watch: Watch, console: Console) -> None:
+    """What is in a version, why rows are missing from it, and how far its judges agree."""
     accounts(version.manifest, console)
     samples(version, console)
     judges(version.manifest, console)
     failures(watch, console)
+    found = "new" if version.is_new else "was there already"
+    say(console, f"\ndataset  {_beside(version.path)}  ({found}; id {version.id[:12]})", "bold")
+
+
+def report(finished: Finished, watch: Watch, pipeline: Pipeline, console: Console) -> None:
+    """What a run came to, for a person."""
+    dataset(finished.version, watch, console)
     held_out(finished.held_out, console)
     cautions = {provider.caution for provider in pipeline.providers.values() if provider.caution}
     for caution in sorted(cautions):
@@ -201,7 +207,7 @@ def _telling(version: Version) -> str | None:
 def judges(manifest: Mapping[str, Any], console: Console) -> None:
     """How often each judge agreed with itself."""
     if manifest["judges"]:
-        say(console, "judges", "bold")
+        say(console, "judges, over the rows of this version", "bold")
     for step, judge in manifest["judges"].items():
         tell(console, f"  {step}: {_asked(judge) if judge['kind'] == 'pair' else _scored(judge)}")
 
@@ -256,10 +262,9 @@ def _interval(interval: Any, form: str) -> str:
 
 
 def where(finished: Finished, console: Console) -> None:
-    """Where the dataset and the models are."""
-    version = finished.version
-    found = "new" if version.is_new else "was there already"
-    say(console, f"\ndataset  {_beside(version.path)}  ({found}; id {version.id[:12]})", "bold")
+    """Where the models and the page are."""
+    if finished.trained:
+        say(console)
     for name, model in finished.trained.items():
         found = "was there already" if model.reused else "new"
         say(console, f"model    {_beside(model.path)}  ({name}, {found})", "bold")

@@ -58,7 +58,7 @@ class Bench:
     Attributes:
         step: the step's own id.
         models: the pipeline's models by name.
-        seed: the run's seed, from which all chance comes.
+        seed: the run's seed, from which all draws of ours come; a model's own sampling follows the request.
         folder: where the pipeline file is; relative names start there.
         journal: where the fates of rows are kept.
         scratch: a folder for what is thrown away with the run.

@@ -16,6 +16,10 @@ VERDICT = {
 }
 
 
+# Our own choice: with less than this on both letters together, their ratio says nothing of a choice.
+LEAST_MASS = 0.01
+
+
 def read_verdict(reply: Reply, verdict: str) -> tuple[float | None, bool, str | None]:
     """What a reply says: probability in [0, 1] of the answer shown first, censored, why unreadable.
 
@@ -33,10 +37,11 @@ def p_of_a(reply: Reply) -> tuple[float, bool]:
     """Probability in [0, 1] that the reply's first token is A rather than B; and whether it is a bound.
 
     All tokens that read as a letter count, with space or bracket or without. If one letter is not among
-    the returned tokens, it has at most the least returned probability; that bound is used and flagged.
+    the returned tokens, each token of it has at most the least returned probability, and all together at
+    most what is left over; the smaller of the two is used as a bound, and flagged.
 
     Raises:
-        BadReply: neither letter is among them, or there are none.
+        BadReply: there are no tokens, or the reply was not about to be a letter.
     """
     if not reply.tokens:
         raise bad_reply("log-probabilities of the first token", reply.text)
@@ -44,10 +49,11 @@ def p_of_a(reply: Reply) -> tuple[float, bool]:
     mass = {
         letter: sum(math.exp(p) for token, p in top.items() if _reads(token) == letter) for letter in "AB"
     }
-    if not any(mass.values()):
+    if sum(mass.values()) < LEAST_MASS:
         raise bad_reply("A or B", reply.text)
-    least = math.exp(min(top.values()))
-    a, b = (mass[letter] or least for letter in "AB")
+    left_over = max(0.0, 1 - sum(map(math.exp, top.values())))
+    bound = min(math.exp(min(top.values())), left_over)
+    a, b = (mass[letter] or bound for letter in "AB")
     return a / (a + b), not all(mass.values())
 
 

@@ -265,3 +265,23 @@ def test_why_rows_failed_is_on_the_screen_with_what_can_be_done(synth: Synth, tm
     assert "respond: BadRequest: no line of script.jsonl fits this request" in done.stdout
     assert "fits every request" in done.stdout
     assert "1 of them failed" in done.stdout
+
+
+def test_what_was_made_is_shown_even_if_the_training_then_fails(synth: Synth, tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"no weights")
+    script = '{"when": "", "reply": ""}\n'
+    (tmp_path / "script.jsonl").write_text(script, encoding="utf-8")
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Hi"}\n', encoding="utf-8")
+    (tmp_path / "empty.yaml").write_text(
+        "name: empty\nmodels: {writer: {provider: scripted, script: script.jsonl}}\n"
+        "steps:\n  - jsonl: {path: prompts}\n  - respond: {model: writer}\n"
+        "dataset: {views: [instructions, sft]}\ntrain:\n  - sft: {base: base}\n",
+        encoding="utf-8",
+    )
+    done = synth("run", "empty.yaml")
+    assert done.returncode == 2
+    assert "datasets/empty/v1-" in done.stdout
+    assert "empty_answer 1" in done.stdout
+    assert "sft learns from the sft view" in done.stderr

@@ -22,7 +22,7 @@ from synth.models.base import Reply, Request, Token
 from synth.models.client import totals
 from synth.models.ledger import Ledger
 from synth.project import Project
-from synth.rows import Judgment
+from synth.rows import Judgment, Message
 from synth.run import Watch
 from synth.store import version as versions
 from synth.store.evidence import Evidence
@@ -647,3 +647,90 @@ async def test_a_plan_buys_nothing_and_says_what_is_missing(
     assert asked.requests == []
     assert totals(done.tallies).missing == 0
     assert done.accounts["judge_pairs"].continued == 6
+
+
+# What is drawn afresh
+
+
+async def test_a_second_branch_buys_nothing_in_the_first(
+    pipeline: ReadPipeline, make: Make, asked: Asked, write_lines: WriteLines
+) -> None:
+    write_lines("prompts.jsonl", *prompts(6))
+    head = """
+name: branch
+models: {m: {provider: scripted}}
+steps:
+  - jsonl: {path: prompts}
+  - respond: {model: m, from: jsonl}
+  - critique_revise: {model: m, constitution: harmless, rounds: 2}
+"""
+    await make(pipeline(head + "dataset: {views: [sft]}\n"))
+    bought = {request.key for request in asked.requests}
+    asked.requests.clear()
+    more = "  - respond: {id: other, model: m, from: jsonl, max_tokens: 7}\n"
+    await make(pipeline(head + more + "dataset: {views: [sft]}\n"))
+    assert len(asked.requests) == 6
+    assert {request.max_tokens for request in asked.requests} == {7}
+    assert not bought & {request.key for request in asked.requests}
+
+
+async def test_the_second_of_two_equal_steps_asks_for_other_samples(
+    pipeline: ReadPipeline, make: Make, asked: Asked, write_lines: WriteLines
+) -> None:
+    write_lines("prompts.jsonl", {"prompt": "Hi"}, {"prompt": "Hi"})
+    text = """
+name: twice
+models: {m: {provider: scripted}}
+steps:
+  - jsonl: {path: prompts}
+  - respond: {id: one, model: m, count: 2}
+  - respond: {id: two, model: m, count: 2}
+dataset: {views: [sft]}
+"""
+    await make(pipeline(text))
+    assert len({request.sample for request in asked.requests}) == len(asked.requests) == 8
+
+
+async def test_a_round_with_the_chat_of_the_one_before_is_another_sample(
+    pipeline: ReadPipeline, make: Make, asked: Asked, write_lines: WriteLines, project: Path
+) -> None:
+    """The model repeats itself and there is one principle, so that every round's chat is the same."""
+    (project / "constitutions").mkdir()
+    (project / "constitutions" / "one.md").write_text("# One\n\n## be-kind\nBe kind.\n", encoding="utf-8")
+    write_lines("prompts.jsonl", {"prompt": "Hi"})
+    asked.answers = lambda request: "The same."
+    text = """
+name: rounds
+models: {m: {provider: scripted}}
+steps:
+  - jsonl: {path: prompts}
+  - respond: {model: m}
+  - critique_revise: {model: m, constitution: one, rounds: 3}
+dataset: {views: [critiques]}
+"""
+    version, _ = await make(pipeline(text))
+    assert version.manifest["views"]["critiques"]["rows"] == {"train": 3}
+    assert len(asked.requests) == 1 + 2 * 3
+
+
+async def test_where_one_order_is_asked_chance_picks_it(
+    pipeline: ReadPipeline, make: Make, asked: Asked, write_lines: WriteLines
+) -> None:
+    write_lines("prompts.jsonl", *prompts(60))
+    text = ASKED + "  - judge_pairs: {model: m, both_orders: false}\ndataset: {views: [preference]}\n"
+    version, _ = await make(pipeline(text))
+    assert version.manifest["judges"]["judge_pairs"]["judgments"] == 60
+    straight = [line["part"] for line in table(version, "lineage")].count("judgment of 0 and 1")
+    assert 15 <= straight <= 45
+
+
+def test_unlike_requests_are_drawn_with_unlike_random_numbers() -> None:
+    requests = [
+        Request("e", "m", (Message("user", text),), sample=sample, ask=ask)
+        for text in ("one", "two")
+        for sample in range(3)
+        for ask in range(2)
+    ]
+    seeds = [request.seed for request in requests]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
+from synth import rouge
 from synth.rouge import Pool, f_measure, tokens
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "2", "Dogs", "Explain", "x1"]
@@ -84,3 +85,29 @@ def test_a_pool_grows() -> None:
     pool.add("a b c")
     pool.add("a b")
     assert pool.nearest("a b") == (1.0, "a b")
+
+
+def test_the_nearest_text_is_the_same_whatever_the_order_of_the_pool() -> None:
+    """A text wholly inside another can have an F that is a rounding above its own bound."""
+    inside = " ".join(f"w{number}" for number in range(14))
+    around = " ".join(f"w{number}" for number in range(26))
+    other = " ".join([*(f"w{number}" for number in range(7)), "x", "y", "z", "w8", "w9", "w10", "q"])
+    highest = max(f_measure(tokens(inside), tokens(text)) for text in (around, other))
+    assert Pool([around, other]).nearest(inside)[0] == highest
+    assert Pool([other, around]).nearest(inside)[0] == highest
+
+
+def test_a_bound_is_never_below_what_it_bounds() -> None:
+    below = []
+    for short in range(1, 61):
+        for long in range(short, 61):
+            words = tuple(map(str, range(long)))
+            bound = 2 * short / (short + long) * rouge.SLACK
+            if f_measure(words[:short], words) > bound:
+                below.append((short, long))
+    assert below == []
+
+
+def test_two_chinese_sentences_that_differ_in_a_character_are_near() -> None:
+    one, other = tokens("\u6211\u559c\u6b22\u8bfb\u4e66"), tokens("\u6211\u559c\u6b22\u770b\u4e66")
+    assert f_measure(one, other) == pytest.approx(0.8)

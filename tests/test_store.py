@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -305,7 +306,7 @@ def test_exchanging_two_answers_exchanges_nothing_but_their_places(straight: flo
 
 @given(exact, exact)
 def test_a_label_is_the_mean_of_both_orders_and_never_an_even_one(straight: float, swapped: float) -> None:
-    [line] = shown(Preference(), pair(straight, swapped))
+    [line] = shown(Preference(require_agreement=False), pair(straight, swapped))
     mean = (straight + swapped) / 2
     if mean == 0.5:
         assert line == LeftOut("tie")
@@ -314,6 +315,40 @@ def test_a_label_is_the_mean_of_both_orders_and_never_an_even_one(straight: floa
         assert line["p_chosen"] == max(mean, 1 - mean) > 0.5
         better = row(1).answers[0 if mean > 0.5 else 1].text
         assert line["chosen"] == [{"role": "assistant", "content": better}]
+
+
+@given(exact, exact)
+def test_a_pair_whose_orders_name_different_answers_is_no_label_unless_soft_ones_are_wanted(
+    straight: float, swapped: float
+) -> None:
+    [line] = shown(Preference(), pair(straight, swapped))
+    if (straight + swapped) / 2 == 0.5:
+        assert line == LeftOut("tie")
+    elif min(straight, swapped) > 0.5 or max(straight, swapped) < 0.5:
+        assert isinstance(line, dict)
+        assert line["agreed"] is True
+    else:
+        assert line == LeftOut("orders_disagree")
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "reason"),
+    [
+        ("", "stop", "empty_answer"),
+        ("half", "length", "cut_off"),
+        ("half", "content_filter", "content_filter"),
+    ],
+)
+def test_an_answer_that_nobody_can_learn_from_is_neither_chosen_nor_rejected(
+    text: str, finish: str, reason: str
+) -> None:
+    asked = pair(0.9, 0.9)
+    unfit = replace(asked, answers=(replace(asked.answers[0], text=text, finish=finish), *asked.answers[1:]))
+    assert shown(Preference(), unfit) == [LeftOut(reason)]
+    scored = [Judgment("l", "likelihood", (n,), (n,), score) for n, score in enumerate((-1.0, -2.0, -3.0))]
+    [line] = shown(Preference(), replace(unfit, judgments=tuple(scored)))
+    assert isinstance(line, dict)
+    assert line["chosen"][0]["content"] == asked.answers[1].text
 
 
 def test_one_unreadable_order_is_no_label() -> None:
@@ -341,7 +376,9 @@ def test_answers_scored_alone_are_compared_best_against_worst() -> None:
     assert line["chosen"][0]["content"] == row(1).answers[1].text
     assert line["rejected"][0]["content"] == row(1).answers[2].text
     assert (line["p_chosen"], line["score_gap"], line["orders"], line["agreed"]) == (None, 2.5, None, None)
-    assert shown(Preference(), row(1, judged=None).judged(*scored[:1])) == [LeftOut("fewer_than_two_scores")]
+    assert shown(Preference(), row(1, judged=None).judged(*scored[:1])) == [
+        LeftOut("fewer_than_two_fit_answers")
+    ]
 
 
 def test_what_no_one_can_learn_from_is_left_out_of_sft() -> None:

@@ -184,7 +184,7 @@ def test_a_missing_view_is_one_clear_error(tmp_path: Path, no_child: None) -> No
 
 def test_an_empty_split_is_one_clear_error(tmp_path: Path, no_child: None) -> None:
     version = make_version(tmp_path, {"sft": []})
-    with pytest.raises(UserError, match=r"sft\.batch_size: the train split .* 0 rows, and one batch takes 2"):
+    with pytest.raises(UserError, match=r"sft: the train split of the sft view of .* is empty"):
         run.train(SFT(), version, tmp_path, tmp_path, base_digest="b")
 
 

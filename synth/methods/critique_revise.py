@@ -2,11 +2,11 @@
 
 Bai et al. 2022, "Constitutional AI: Harmlessness from AI Feedback" (arXiv:2212.08073), section 3.1, the
 supervised stage: each round draws a principle, with replacement, asks for a critique of the last answer
-and then for a revision, which takes its place. Every revision is kept.
+and then for a revision, which takes its place: the next round begins anew with it as the reply, so that no
+critique sees the answer before it. Every revision is kept.
 
 Differs: the critique and the revision are turns of a chat rather than raw text with few-shot examples,
-since it is meant for chat models; and each round's chat begins anew with the revision as the reply, so
-that no critique sees the answer before it.
+since it is meant for chat models; and an empty revision ends the rounds.
 """
 
 from collections.abc import AsyncGenerator
@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator
 from pydantic import Field
 
 from synth.errors import Filtered
-from synth.rows import Answer, Message, Row
+from synth.rows import APART, Answer, Message, Row
 from synth.step import Bench, ConstitutionName, Each, ModelName
 
 
@@ -36,7 +36,8 @@ class CritiqueRevise(Each):
         if not row.answers:
             raise Filtered("no_answer")
         for number in range(self.rounds):
-            row = row.answered(await self._revised(row, number, bench))
+            if row.answers[-1].text:
+                row = row.answered(await self._revised(row, number, bench))
         yield row
 
     async def _revised(self, row: Row, number: int, bench: Bench) -> Answer:
@@ -46,9 +47,9 @@ class CritiqueRevise(Each):
         revise = bench.prompt("critique_revise/revise.md").fill(principle=principle)
 
         chat = [*row.prompt, Message("assistant", row.answers[-1].text), Message("user", critique)]
-        faults = await self._say(chat, row, bench)
+        faults = await self._say(chat, row, number, bench)
         chat += [Message("assistant", faults.text), Message("user", revise)]
-        better = await self._say(chat, row, bench)
+        better = await self._say(chat, row, number, bench)
         return Answer(
             text=better.text,
             step=bench.step,
@@ -59,9 +60,13 @@ class CritiqueRevise(Each):
             calls=faults.calls + better.calls,
         )
 
-    async def _say(self, chat: list[Message], row: Row, bench: Bench) -> Answer:
+    async def _say(self, chat: list[Message], row: Row, number: int, bench: Bench) -> Answer:
+        """What the model says in round `number`: a fresh sample, even of a chat that was there before."""
         reply = await bench.model(self.model).ask(
-            chat, sample=row.occurrence, temperature=self.temperature, max_tokens=self.max_tokens
+            chat,
+            sample=row.occurrence + APART * number,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
         )
         return Answer(reply.text.strip(), finish=reply.finish, calls=(reply.key,))
 

@@ -2,13 +2,14 @@
 
 Bai et al. 2022 (arXiv:2212.08073), section 4.1: one principle a comparison, and the label is the
 normalised probability of (A) against (B). Asking in both orders is Lee et al. 2023, "RLAIF"
-(arXiv:2309.00267), section 2.1: the two distributions are averaged, so that a judge that only ever likes
-the first place comes out at one half.
+(arXiv:2309.00267): the two distributions are averaged, so that a judge that only ever likes the first place
+comes out near one half, and exactly there if it is as sure of it in both orders.
 
 Differs: a chat rather than raw text with few-shot examples. Every raw judgement is kept with its order,
 and nothing is averaged here: a view derives the label.
 """
 
+import random
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from itertools import combinations
 from typing import Literal
@@ -53,7 +54,11 @@ class JudgePairs(Each):
         pairs = list(self._pairs(row))
         if not pairs:
             raise Filtered("no_pair")
-        asked = [self._judged(row, pair, order, bench) for pair in pairs for order in self._orders(pair)]
+        asked = [
+            self._judged(row, pair, order, bench)
+            for pair in pairs
+            for order in self._orders(row, pair, bench)
+        ]
         yield row.judged(*await bench.ask_all(asked))
 
     def _pairs(self, row: Row) -> Iterator[tuple[int, int]]:
@@ -66,8 +71,12 @@ class JudgePairs(Each):
         elif self.pairs == "revision" and revised:
             yield _origin(row, revised[-1]), revised[-1]
 
-    def _orders(self, pair: tuple[int, int]) -> list[tuple[int, int]]:
-        return [pair, (pair[1], pair[0])] if self.both_orders else [pair]
+    def _orders(self, row: Row, pair: tuple[int, int], bench: Bench) -> list[tuple[int, int]]:
+        """Both orders; or one that chance picks, so that no kind of answer always stands first."""
+        orders = [pair, (pair[1], pair[0])]
+        if self.both_orders:
+            return orders
+        return [random.Random(bench.chance(f"{row.id}:{pair[0]}-{pair[1]}:order")).choice(orders)]
 
     async def _judged(
         self, row: Row, pair: tuple[int, int], order: tuple[int, int], bench: Bench

@@ -1,14 +1,15 @@
 """Respond: sample answers to each prompt.
 
 A `system` message guides the answers and is then forgotten, so that a model trained on them learns what the
-message brought about: context distillation (Askell et al. 2021, arXiv:2112.00861).
+message brought about: context distillation (Askell et al. 2021, arXiv:2112.00861), there by KL divergence,
+here by samples.
 """
 
 from collections.abc import AsyncGenerator
 
 from pydantic import Field
 
-from synth.rows import Answer, Message, Row
+from synth.rows import APART, Answer, Message, Row
 from synth.step import Bench, Each, ModelName
 
 
@@ -29,9 +30,9 @@ class Respond(Each):
     )
 
     async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
-        """Yield `row` with its answers. Rows of equal content ask for different samples."""
+        """Yield `row` with its answers. Rows of equal content, and further steps, ask for other samples."""
         model = bench.model(self.model)
-        first = row.occurrence * self.count
+        first = row.occurrence * self.count + APART * len(row.answers)
         system = (Message("system", self.system),) if self.system else ()
         replies = await bench.ask_all(
             [

@@ -5,9 +5,13 @@ stages: a request shows 8 instructions, 6 that people wrote and 2 that the model
 with is split into numbered lines, filtered, and admitted if its ROUGE-L with every known one is at most
 0.7.
 
-Differs: words are Unicode and keep their case; of a reply that was cut off only the last line is dropped,
-where the original drops the whole; models that only chat are asked to go on with the list. Whether an
-instruction is a classification, and instances for it, are not made here: `respond` answers it.
+As in the original, an instruction that does not begin in ASCII is dropped, and the stop "16." also cuts a
+text in the middle of "in 2016.".
+
+Differs: an instruction keeps its case, where the original capitalises it, and words are Unicode; of a reply
+that was cut off only the last line is dropped, where the original drops the whole; models that only chat
+are asked to go on with the list. Whether an instruction is a classification, and instances for it, are
+not made here: `respond` answers it.
 
 The pool is the same however many requests are in flight: request n is drawn from the pool as it stood
 when reply n - `lag` had been admitted, and replies are admitted in the order of requests.
@@ -29,8 +33,8 @@ from synth.rouge import Pool
 from synth.rows import Message, Row, digest, made
 from synth.step import Bench, ModelName, SeedTasksName, Source
 
-STOPS = ("\n\n", "\n16", "16.", "16 .")
 MORE = 7
+_NUMBER = re.compile(r"(?:^|\n)[ \t]*(?:\*\*)?\d+[ \t]?[.)](?:\*\*)?[ \t]+")
 UNFIT = re.compile(r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go to)\b", re.IGNORECASE)
 FEWEST_WORDS, MOST_WORDS = 4, 150
 YIELD = 2.0  # admitted instructions a request; only `synth plan` uses it
@@ -82,7 +86,8 @@ class SelfInstruct(Source):
                 if len(admitted) == self.count:
                     return
             if number - last_with_new == self.give_up_after:
-                bench.journal.note(bench.step, f"novelty ran out: {len(admitted)} of {self.count}")
+                idle = f"{self.give_up_after} requests in a row failed or gave nothing new"
+                bench.journal.note(bench.step, f"{len(admitted)} of {self.count}: {idle}")
                 return
 
     def _shown(self, tasks: list[str], admitted: list[str], chance: str) -> list[str]:
@@ -98,11 +103,12 @@ class SelfInstruct(Source):
         model = bench.model(self.model)
         raw = model.can("complete")
         prompt = bench.prompt(f"self_instruct/instructions{'' if raw else '_chat'}.md")
+        end = len(shown) + MORE + 1
         return await model.ask(
             [Message("user", prompt.fill(instructions=shown, more=MORE))],
             kind="complete" if raw else "chat",
             sample=number,
-            stop=STOPS if raw else (),
+            stop=("\n\n", f"\n{end}", f"{end}.", f"{end} .") if raw else (),
             temperature=self.temperature,
             top_p=self.top_p,
             presence_penalty=self.presence_penalty,
@@ -110,11 +116,12 @@ class SelfInstruct(Source):
         )
 
     def _admit(self, reply: Reply | RowError, number: int, pool: Pool, bench: Bench) -> Iterator[Row]:
-        """The rows of reply `number` that are new. Every candidate has its fate in the journal."""
+        """The rows of reply `number` that are new. Whatever is looked at has its fate in the journal."""
         if isinstance(reply, RowError):
             bench.journal.failed(bench.step, digest("made", bench.step, (number,)), reply)
             return
-        for place, text in enumerate(candidates(reply)):
+        raw = bench.model(self.model).can("complete")
+        for place, text in enumerate(candidates(reply, goes_on=raw)):
             row = made(bench.step, (number, place), [Message("user", text)], (reply.key,))
             reason = self._reason_to_drop(text, pool)
             if reason:
@@ -138,12 +145,20 @@ class SelfInstruct(Source):
         return self.count
 
 
-def candidates(reply: Reply) -> list[str]:
-    """The instructions in a reply: its numbered lines, white space collapsed."""
-    lines = re.split(r"(?:^|\n)\s*\d+\s?[.)]\s*", reply.text)
+def candidates(reply: Reply, *, goes_on: bool) -> list[str]:
+    """The instructions in a reply: its numbered items, white space collapsed.
+
+    Args:
+        goes_on: the reply goes on with a list whose last number was shown, so that its first words are an
+            instruction. In a chat they are a preamble.
+    """
+    items = _NUMBER.split(reply.text)
     if reply.finish == "length":
-        lines = lines[:-1]
-    texts = (" ".join(line.split()) for line in lines)
+        items = items[:-1]
+    if not goes_on:
+        items = items[1:]
+    # What comes after an empty line is no part of the item but what a chat says at its end.
+    texts = (" ".join(item.strip().split("\n\n")[0].split()) for item in items)
     return [text for text in texts if text]
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from synth.rows import Message
 
-KEY_SCHEME = 1
+KEY_SCHEME = 2
 
 Kind = Literal["chat", "complete", "score"]
 
@@ -81,8 +81,12 @@ class Request:
 
     @property
     def seed(self) -> int:
-        """A provider's seed, in [0, 2**31): another for every sample and every re-ask."""
-        return int.from_bytes(sha256(f"{self.sample}:{self.ask}".encode()).digest()[:4]) >> 1
+        """A provider's seed, in [0, 2**31): another for every request, every sample and every re-ask.
+
+        From the key, which holds the sample index: were it from the index alone, the first answers to all
+        prompts would be drawn with the same random numbers.
+        """
+        return int(self.key[:8], 16) >> 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""How far a judge can be trusted: what it said of the same pair in the two orders."""
+"""How far a judge can be trusted: what it said of the same pair in the two orders.
+
+Of the rows that are in the version, and no others: a filter behind the judge changes the shares, and a row
+that came through two branches counts twice.
+"""
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field

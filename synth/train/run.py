@@ -161,10 +161,9 @@ def train_files(training: Training, version: Path) -> list[str]:
             f"(views: {views}); add it to dataset.views"
         )
     rows = sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
-    if rows < training.batch_size:
+    if not rows:
         raise UserError(
-            f"{training.name}.batch_size: the train split of the {training.view} view of {version.name} has "
-            f"{rows} rows, and one batch takes {training.batch_size}"
+            f"{training.name}: the train split of the {training.view} view of {version.name} is empty"
         )
     return [str(file.resolve()) for file in files]
 

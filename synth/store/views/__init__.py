@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from synth.rows import Message, Row
+from synth.rows import Answer, Message, Row
 
 CHAT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -32,6 +32,13 @@ class View(BaseModel, ABC):
     @abstractmethod
     def show(self, row: Row) -> Iterator[dict[str, Any] | LeftOut]:
         """Yield what `row` shows as, or why it does not, in the order of ids."""
+
+
+def unfit(answer: Answer) -> str | None:
+    """Why `answer` is nothing to learn from: it is empty, or the model did not end it itself."""
+    if not answer.text:
+        return "empty_answer"
+    return {"length": "cut_off", "content_filter": "content_filter"}.get(answer.finish)
 
 
 def chat(*messages: Message) -> list[dict[str, str]]:

@@ -1,9 +1,13 @@
 """Preference: a chosen and a rejected answer, derived from raw judgements.
 
 Labels are derived here and nowhere else, so that another rule is another view and not another bill. A
-pair's soft label is the mean over the orders in which it was asked (Lee et al. 2023, section 2.1). Answers
-that were scored alone are compared best against worst. What has no readable judgement, or is a tie, is
-left out and counted; it never becomes a label.
+pair's soft label is the mean over the orders in which it was asked (Lee et al. 2023). Answers that were
+scored alone are compared best against worst. What has no readable judgement, is a tie, or is a pair of which
+the two orders name different answers, is left out and counted; so is a pair with an answer that is empty or
+cut off. None becomes a label.
+
+Differs from Lee et al.: they keep a pair whose orders disagree, with a soft label near one half, since their
+reward model reads soft labels. A training that reads only which is chosen would take position for preference.
 """
 
 from collections import defaultdict
@@ -14,7 +18,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from synth.rows import Judgment, Row
-from synth.store.views import CHAT, LeftOut, View, chat, reply
+from synth.store.views import CHAT, LeftOut, View, chat, reply, unfit
 
 
 class Preference(View):
@@ -42,7 +46,15 @@ class Preference(View):
 
     judge: str | None = Field(None, description="id of the judging step to go by; the last one if left out")
     least_margin: float = Field(
-        0.0, ge=0, description="a pair whose label is this close to even, or closer, is a tie"
+        0.0,
+        ge=0,
+        description="a pair this close to even, or closer, is a tie: as a probability for pairs that were "
+        "asked about, in nats a token for answers that were scored alone",
+    )
+    require_agreement: bool = Field(
+        True,
+        description="leave out a pair whose two orders name different answers; false keeps its averaged "
+        "soft label, as Lee et al. do, for a training that reads p_chosen",
     )
 
     def show(self, row: Row) -> Iterator[dict[str, Any] | LeftOut]:
@@ -68,12 +80,18 @@ class Preference(View):
             return LeftOut(
                 next(judgment.unreadable or "unreadable" for judgment in judged if judgment.unreadable)
             )
+        if reason := unfit(row.answers[judged[0].candidates[0]]) or unfit(
+            row.answers[judged[0].candidates[1]]
+        ):
+            return LeftOut(reason)
         p_first = sum(values) / len(values)
         if abs(p_first - 0.5) <= self.least_margin:
             return LeftOut("tie")
         first, second = judged[0].candidates
         better, worse = (first, second) if p_first > 0.5 else (second, first)
         agreed = all(value > 0.5 for value in values) or all(value < 0.5 for value in values)
+        if self.require_agreement and not agreed:
+            return LeftOut("orders_disagree")
         return self._line(row, better, worse, judged[0]) | {
             "p_chosen": max(p_first, 1 - p_first),
             "orders": len(values),
@@ -83,10 +101,12 @@ class Preference(View):
     def _scored(self, row: Row, scored: Sequence[Judgment]) -> dict[str, Any] | LeftOut:
         """The best against the worst of answers that were scored alone."""
         by_score = sorted(
-            (judgment.value, judgment.candidates[0]) for judgment in scored if judgment.value is not None
+            (judgment.value, judgment.candidates[0])
+            for judgment in scored
+            if judgment.value is not None and not unfit(row.answers[judgment.candidates[0]])
         )
         if len(by_score) < 2:
-            return LeftOut("fewer_than_two_scores")
+            return LeftOut("fewer_than_two_fit_answers")
         (low, worse), (high, better) = by_score[0], by_score[-1]
         if high - low <= self.least_margin or row.answers[better].text == row.answers[worse].text:
             return LeftOut("tie")

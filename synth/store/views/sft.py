@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from synth.rows import Row
-from synth.store.views import CHAT, LeftOut, View, chat, reply
+from synth.store.views import CHAT, LeftOut, View, chat, reply, unfit
 
 
 class Sft(View):
@@ -23,16 +23,14 @@ class Sft(View):
     )
 
     def show(self, row: Row) -> Iterator[dict[str, Any] | LeftOut]:
-        """Yield the chosen answers of `row`; empty and cut-off ones are left out."""
+        """Yield the chosen answers of `row`; those that `unfit` names are left out."""
         numbers = self._numbers(row)
         if not numbers:
-            yield LeftOut("no_answer")
+            yield LeftOut("no_revision" if row.answers else "no_answer")
         for number in numbers:
             answer = row.answers[number]
-            if not answer.text:
-                yield LeftOut("empty_answer")
-            elif answer.finish == "length":
-                yield LeftOut("cut_off")
+            if reason := unfit(answer):
+                yield LeftOut(reason)
             else:
                 yield {
                     "id": f"{row.id}:{number:04}",
