@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -734,3 +735,10 @@ def test_unlike_requests_are_drawn_with_unlike_random_numbers() -> None:
     seeds = [request.seed for request in requests]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_a_server_that_moves_to_another_port_is_another_call_with_the_same_seed() -> None:
+    here = Request("http://127.0.0.1:8000/v1", "m", (Message("user", "one"),))
+    there = replace(here, endpoint="http://127.0.0.1:8001/v1")
+    assert here.key != there.key
+    assert here.seed == there.seed

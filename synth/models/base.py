@@ -6,7 +6,7 @@ ledger. A `Provider` knows one wire format; it does not retry, cache, count, lim
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -81,12 +81,12 @@ class Request:
 
     @property
     def seed(self) -> int:
-        """A provider's seed, in [0, 2**31): another for every request, every sample and every re-ask.
+        """A provider's seed, in [0, 2**31): another for every prompt, every sample and every re-ask.
 
-        From the key, which holds the sample index: were it from the index alone, the first answers to all
-        prompts would be drawn with the same random numbers.
+        From all that is asked, and not of whom: a server that moves to another port draws the same numbers.
+        Were it from the sample index alone, the first answers to all prompts would share their draws.
         """
-        return int(self.key[:8], 16) >> 1
+        return int(replace(self, endpoint="").key[:8], 16) >> 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Provider(BaseModel, ABC):
     @property
     @abstractmethod
     def endpoint(self) -> str:
-        """Who answers, as in `Request.endpoint`: never a port, a path or a credential."""
+        """Who answers, as in `Request.endpoint`: never a credential, nor a local server's port or path."""
 
     @property
     def caution(self) -> str:
