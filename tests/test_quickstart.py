@@ -74,15 +74,29 @@ def test_a_second_run_makes_no_call_and_the_same_version(project: Path) -> None:
     assert len(list((project / "datasets" / "quickstart").glob("v*"))) == 1
 
 
+SCRIPTED = """
+name: scripted
+models: {m: {provider: scripted}}
+steps:
+  - self_instruct: {model: m, count: 4}
+  - respond: {model: m, count: 2}
+  - judge_likelihood: {model: m}
+dataset: {views: [preference]}
+"""
+
+
 async def test_a_model_trained_on_a_version_answers_through_the_local_provider(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    project = tmp_path
+    (project / "scripted.yaml").write_text(SCRIPTED, encoding="utf-8")
+    synth(project, "run", "scripted.yaml")
     said = synth(
         project,
-        *("train", "dpo", "quickstart", "--base", "smollm2-135m"),
+        *("train", "dpo", "scripted", "--base", "smollm2-135m"),
         *("--set", "steps=1", "--set", "batch_size=1", "--set", "accumulate=1", "--set", "max_length=96"),
     )
-    trained = re.search(r"models/quickstart/dpo-[0-9a-f]{12}", said)
+    trained = re.search(r"models/scripted/dpo-[0-9a-f]{12}", said)
     assert trained
     monkeypatch.chdir(project)
     provider = Local(model=trained[0])

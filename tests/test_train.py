@@ -186,6 +186,10 @@ def test_an_empty_split_is_one_clear_error(tmp_path: Path, no_child: None) -> No
     version = make_version(tmp_path, {"sft": []})
     with pytest.raises(UserError, match=r"sft: the train split of the sft view of .* is empty"):
         run.train(SFT(), version, tmp_path, tmp_path, base_digest="b")
+    for file in (version / "data" / "sft").glob("*"):
+        file.unlink()  # as a version has it: a split without rows has no file
+    with pytest.raises(UserError, match=r"sft: the train split of the sft view of .* is empty"):
+        run.train(SFT(), version, tmp_path, tmp_path, base_digest="b")
 
 
 def test_a_folder_that_is_no_version_is_one_clear_error(tmp_path: Path, no_child: None) -> None:

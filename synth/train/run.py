@@ -154,7 +154,7 @@ def train_files(training: Training, version: Path) -> list[str]:
     """The Parquet files of the view's train split, once it is known that they can be trained on."""
     folder = version / "data" / training.view
     files = sorted(folder.glob("train-*.parquet"))
-    if not files:
+    if not folder.is_dir():
         views = ", ".join(sorted(path.name for path in (version / "data").glob("*"))) or "none"
         raise UserError(
             f"{training.name} learns from the {training.view} view, which {version.name} does not have "
