@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,26 +31,47 @@ MINE = "# Mine\n\n## be-kind\nA reply should be kind.\n\n## be-brief\nA reply sh
 Synth = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def call(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """``python -m synth`` with `arguments`, in `folder`."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+    environment.pop("OPENAI_API_KEY", None)
+    return subprocess.run(
+        [sys.executable, "-m", "synth", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def fill(folder: Path) -> None:
+    (folder / "small.yaml").write_text(PIPELINE, encoding="utf-8")
+    (folder / "constitutions").mkdir()
+    (folder / "constitutions" / "mine.md").write_text(MINE, encoding="utf-8")
+
+
 @pytest.fixture
 def synth(tmp_path: Path) -> Synth:
-    (tmp_path / "small.yaml").write_text(PIPELINE, encoding="utf-8")
-    (tmp_path / "constitutions").mkdir()
-    (tmp_path / "constitutions" / "mine.md").write_text(MINE, encoding="utf-8")
+    """The command line, in a project with a pipeline that has not run."""
+    fill(tmp_path)
+    return partial(call, tmp_path)
 
-    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
-        environment.pop("OPENAI_API_KEY", None)
-        return subprocess.run(
-            [sys.executable, "-m", "synth", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
 
-    return call
+@pytest.fixture(scope="module")
+def project_that_ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ran")
+    fill(folder)
+    assert call(folder, "run", "small.yaml").returncode == 0
+    return folder
+
+
+@pytest.fixture
+def after_a_run(project_that_ran: Path, tmp_path: Path) -> Synth:
+    """The command line, in a project with a pipeline that has run."""
+    shutil.copytree(project_that_ran, tmp_path, dirs_exist_ok=True)
+    return partial(call, tmp_path)
 
 
 def test_a_run_says_where_the_dataset_is_and_a_rerun_finds_every_call(synth: Synth, tmp_path: Path) -> None:
@@ -66,11 +89,10 @@ def test_a_run_says_where_the_dataset_is_and_a_rerun_finds_every_call(synth: Syn
     assert f"calls: {bought} found in the ledger, 0 bought" in again.stdout
 
 
-def test_an_edited_principle_is_all_that_is_bought_again(synth: Synth, tmp_path: Path) -> None:
-    synth("run", "small.yaml")
+def test_an_edited_principle_is_all_that_is_bought_again(after_a_run: Synth, tmp_path: Path) -> None:
     path = tmp_path / "constitutions" / "mine.md"
     path.write_text(MINE.replace("should be brief", "should be short"), encoding="utf-8")
-    said = synth("run", "small.yaml").stdout
+    said = after_a_run("run", "small.yaml").stdout
     found, bought = map(int, re.findall(r"calls: (\d+) found in the ledger, (\d+) bought", said)[0])
     assert found > 0
     assert bought > 0
@@ -135,12 +157,11 @@ def test_a_limit_begins_fewer_rows(synth: Synth, tmp_path: Path) -> None:
     assert "2 made" in shown
 
 
-def test_show_and_list_find_a_version_by_a_short_name(synth: Synth) -> None:
-    synth("run", "small.yaml")
+def test_show_and_list_find_a_version_by_a_short_name(after_a_run: Synth) -> None:
     for name in ("small", "small/v1"):
-        assert "what became of every row" in synth("show", name).stdout
-    assert "small/v1-" in synth("list").stdout
-    missing = synth("show", "smal")
+        assert "what became of every row" in after_a_run("show", name).stdout
+    assert "small/v1-" in after_a_run("list").stdout
+    missing = after_a_run("show", "smal")
     assert missing.returncode == 2
     assert "unknown dataset version 'smal'" in missing.stderr
 
@@ -153,17 +174,15 @@ def test_init_makes_a_project_that_checks_and_overwrites_nothing(synth: Synth, t
     assert "be-kind" in mine.read_text(encoding="utf-8")
 
 
-def test_a_training_refuses_a_setting_that_it_does_not_have(synth: Synth) -> None:
-    synth("run", "small.yaml")
-    done = synth("train", "sft", "small", "--base", "smollm2-135m", "--set", "stepz=2")
+def test_a_training_refuses_a_setting_that_it_does_not_have(after_a_run: Synth) -> None:
+    done = after_a_run("train", "sft", "small", "--base", "smollm2-135m", "--set", "stepz=2")
     assert done.returncode == 2
     assert "unknown key 'stepz'. Did you mean 'steps'?" in done.stderr
-    assert synth("train", "sfd", "small", "--base", "smollm2-135m").returncode == 2
+    assert after_a_run("train", "sfd", "small", "--base", "smollm2-135m").returncode == 2
 
 
-def test_a_dry_publish_lists_the_files_and_sends_nothing(synth: Synth) -> None:
-    synth("run", "small.yaml")
-    done = synth("publish", "small", "--to", "me/small", "--dry-run")
+def test_a_dry_publish_lists_the_files_and_sends_nothing(after_a_run: Synth) -> None:
+    done = after_a_run("publish", "small", "--to", "me/small", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "README.md" in done.stdout
     assert "data/sft/train-00000-of-00001.parquet" in done.stdout
@@ -191,6 +210,7 @@ def test_what_a_model_writes_never_reaches_the_terminal_as_a_command(synth: Synt
 ELSEWHERE = ("train ", "model fetch ")
 
 
+@pytest.mark.slow
 def test_the_commands_in_the_readme_run_one_after_the_other(synth: Synth, tmp_path: Path) -> None:
     """With the scripted provider in place of the embedded model, so that it takes seconds."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -284,4 +304,4 @@ def test_what_was_made_is_shown_even_if_the_training_then_fails(synth: Synth, tm
     assert done.returncode == 2
     assert "datasets/empty/v1-" in done.stdout
     assert "empty_answer 1" in done.stdout
-    assert "sft learns from the sft view" in done.stderr
+    assert "the train split of the sft view" in done.stderr

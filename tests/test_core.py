@@ -7,6 +7,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,7 @@ def blocked(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_needs_no_extra_runs_without_the_extras(tmp_path: Path) -> None:
     (tmp_path / "core.yaml").write_text(PIPELINE, encoding="utf-8")
     done = blocked(tmp_path, "run", "core.yaml")
