@@ -39,6 +39,7 @@ class Answer:
         critique: what the critique said before the revision.
         finish: why the model stopped, as in `Reply.finish`.
         calls: keys of the calls that made it, in order.
+        model: the pipeline's name for the model that wrote it, "" if it came from a file.
     """
 
     text: str
@@ -48,35 +49,53 @@ class Answer:
     critique: str | None = None
     finish: str = "stop"
     calls: tuple[str, ...] = ()
+    model: str = ""
+
+
+JudgmentKind = Literal["pair", "rank", "likelihood", "score", "check"]
 
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
-    """One raw judgement: what one call said of the answers that it was shown.
+    """One raw judgement: what a judge said, once, of the answers that it was shown. Views derive labels.
 
     Attributes:
         step: id of the judging step.
-        kind: ``pair`` compares two answers, ``likelihood`` scores one alone.
+        kind: ``pair`` compares two answers; ``rank`` puts several in order; ``likelihood``, ``score`` and
+            ``check`` look at one answer alone.
         candidates: indices of the judged answers, in their own order, whatever order was shown.
         order: the same indices in the order in which the judge saw them.
         value: ``pair``: probability in [0, 1] that ``candidates[0]`` is better, already un-swapped;
-            ``likelihood``: mean natural-log probability a token of the answer. None if unreadable.
-        unreadable: why there is no value.
-        censored: True if one of the two verdict tokens was not among those returned, so that its
-            probability is an upper bound.
+            ``likelihood``: mean natural-log probability a token of the answer; ``score``: points on the
+            step's own scale, more is better; ``check``: 1.0 passed, 0.0 not. None if unreadable, and for
+            ``rank``.
+        unreadable: why nothing could be read.
+        censored: True if a verdict token was not among those returned, so that its probability is a bound.
         principle: id of the principle that was asked about, if one was.
-        call: key of the call.
+        calls: keys of the calls, in order; none if it was not asked, or code decided.
+        aspect: what was looked at, such as ``helpfulness``; "" for the answer as a whole.
+        places: ``rank``: the place of each of `candidates`, 1 the best; equal places are a tie.
+        bounds: ``pair``: a label may not lie outside, however sure the judge was.
+        said: what it said before its verdict: a rationale, or evidence.
+        sample: which of several judgements of the same question.
+        model: the pipeline's name for the judging model, "" for code and people.
     """
 
     step: str
-    kind: Literal["pair", "likelihood"]
+    kind: JudgmentKind
     candidates: tuple[int, ...]
     order: tuple[int, ...]
     value: float | None
     unreadable: str | None = None
     censored: bool = False
     principle: str | None = None
-    call: str = ""
+    calls: tuple[str, ...] = ()
+    aspect: str = ""
+    places: tuple[int, ...] = ()
+    bounds: tuple[float, float] = (0.0, 1.0)
+    said: str = ""
+    sample: int = 0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +134,10 @@ class Row:
     def judged(self, *judgments: Judgment) -> "Row":
         """This row with more judgements."""
         return replace(self, judgments=self.judgments + judgments)
+
+    def noted(self, step: str, **known: Any) -> "Row":
+        """This row with facts that `step` knows, beside those that it knew before."""
+        return replace(self, facts={**self.facts, step: {**self.facts.get(step, {}), **known}})
 
 
 def digest(*parts: object) -> str:

@@ -2,13 +2,24 @@
 
 import json
 from dataclasses import FrozenInstanceError
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.rows import Answer, Judgment, Message, Row, digest, from_json, made, sourced, to_json
+from synth.rows import (
+    Answer,
+    Judgment,
+    JudgmentKind,
+    Message,
+    Row,
+    digest,
+    from_json,
+    made,
+    sourced,
+    to_json,
+)
 
 HELLO = (Message("user", "Hello"),)
 texts = st.text(max_size=20)
@@ -30,17 +41,24 @@ answers = st.builds(
     st.none() | texts,
     texts,
     some_texts,
+    texts,
 )
 judgments = st.builds(
     Judgment,
     texts,
-    st.sampled_from(["pair", "likelihood"]),
+    st.sampled_from(get_args(JudgmentKind)),
     indices,
     indices,
     st.none() | numbers,
     st.none() | texts,
     st.booleans(),
     st.none() | texts,
+    some_texts,
+    texts,
+    indices,
+    st.tuples(numbers, numbers),
+    texts,
+    st.integers(0, 99),
     texts,
 )
 whole_rows = st.builds(

@@ -14,7 +14,7 @@ STAIRS = """
     errors rows
     stream assets constitution prompts yamlfile rouge seeds spool journal project
     models
-    providers step verdict mistakes
+    providers step verdict mistakes structured
     sources methods filters
     registry store
     audit report publish train trainings

@@ -51,8 +51,8 @@ def row(number: int, *, judged: float | None = 0.8, text: str = "An answer") -> 
     if judged is None:
         return made
     return made.judged(
-        Judgment("judge", "pair", (0, 1), (0, 1), judged, call=f"j{number}"),
-        Judgment("judge", "pair", (0, 1), (1, 0), judged, call=f"k{number}"),
+        Judgment("judge", "pair", (0, 1), (0, 1), judged, calls=(f"j{number}",)),
+        Judgment("judge", "pair", (0, 1), (1, 0), judged, calls=(f"k{number}",)),
     )
 
 

@@ -58,6 +58,7 @@ class CritiqueRevise(Each):
             critique=faults.text,
             finish=better.finish,
             calls=faults.calls + better.calls,
+            model=self.model,
         )
 
     async def _say(self, chat: list[Message], row: Row, number: int, bench: Bench) -> Answer:

@@ -39,7 +39,9 @@ class JudgeLikelihood(Each):
             return Judgment(bench.step, "likelihood", (number,), (number,), None, "empty_answer")
         reply = await bench.model(self.model).ask(row.prompt, kind="score", target=text)
         mean = sum(token.logprob for token in reply.tokens) / len(reply.tokens)
-        return Judgment(bench.step, "likelihood", (number,), (number,), mean, call=reply.key)
+        return Judgment(
+            bench.step, "likelihood", (number,), (number,), mean, calls=(reply.key,), model=self.model
+        )
 
     def calls(self, rows: float) -> float:
         """3 answers a row are assumed."""

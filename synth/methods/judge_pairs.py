@@ -98,7 +98,16 @@ class JudgePairs(Each):
         p_shown_first, censored, unreadable = read_verdict(reply, self.verdict)
         value = p_shown_first if order == pair or p_shown_first is None else 1 - p_shown_first
         return Judgment(
-            bench.step, "pair", pair, order, value, unreadable, censored, principle=name, call=reply.key
+            bench.step,
+            "pair",
+            pair,
+            order,
+            value,
+            unreadable,
+            censored,
+            principle=name,
+            calls=(reply.key,),
+            model=self.model,
         )
 
     def _principle(self, row: Row, pair: tuple[int, int], bench: Bench) -> Principle | None:

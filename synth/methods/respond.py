@@ -47,7 +47,7 @@ class Respond(Each):
             ]
         )
         answers = [
-            Answer(reply.text.strip(), bench.step, finish=reply.finish, calls=(reply.key,))
+            Answer(reply.text.strip(), bench.step, finish=reply.finish, calls=(reply.key,), model=self.model)
             for reply in replies
         ]
         yield row.answered(*answers)

@@ -39,7 +39,7 @@ class Evidence:
 
     def add(self, judgments: list[Judgment]) -> None:
         """Count the judgements of one pair, or of one answer scored alone."""
-        asked = [judgment for judgment in judgments if judgment.call]
+        asked = [judgment for judgment in judgments if judgment.calls]
         self.judgments += len(asked)
         self.not_asked += len(judgments) - len(asked)
         self.unreadable += sum(judgment.value is None for judgment in asked)

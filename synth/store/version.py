@@ -253,9 +253,9 @@ def _lineage(row: Row) -> Iterator[dict[str, str]]:
         for call in answer.calls:
             yield about | {"part": f"answer {number}", "step": answer.step, "call": call}
     for judgment in row.judgments:
-        if judgment.call:
-            part = f"judgment of {' and '.join(map(str, judgment.order))}"
-            yield about | {"part": part, "step": judgment.step, "call": judgment.call}
+        part = f"judgment of {' and '.join(map(str, judgment.order))}"
+        for call in judgment.calls:
+            yield about | {"part": part, "step": judgment.step, "call": call}
 
 
 def _write_dropped(journal: Journal, partial: Path) -> None:

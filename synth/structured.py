@@ -1,0 +1,77 @@
+"""Structured output: JSON that fits a schema, or an error; never a guess.
+
+A provider that can constrain its output to a schema is told to. What comes back is validated; a reply with
+words or a code fence around its JSON is repaired without a model; what still does not fit is asked for
+again, a few times, each another call. A schema is asked for in the words of a prompt too, so that a
+provider that cannot constrain has a chance.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from jsonschema import Draft202012Validator
+
+from synth.errors import BadReply, bad_reply
+from synth.models.base import Reply, schema_text
+from synth.models.client import Model
+from synth.rows import Message
+
+ASKS = 2
+_FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
+
+
+async def ask_json(
+    model: Model, messages: Sequence[Message], schema: Mapping[str, Any], *, asks: int = ASKS, **fields: Any
+) -> tuple[Any, Reply]:
+    """What `model` says as JSON that fits `schema`, and the reply that it stands in.
+
+    Args:
+        asks: how often to ask at most; every ask is another call with another key.
+        fields: other fields of `Request`.
+
+    Raises:
+        BadReply: no reply fitted; says what the last one was. Its call is in the ledger.
+        RowError, ProviderError, NotBought: as `Model.ask`.
+    """
+    if model.can("schema"):
+        fields["schema"] = schema_text(schema)
+    for ask in range(asks - 1):
+        reply = await model.ask(messages, ask=ask, **fields)
+        try:
+            return read_json(reply.text, schema), reply
+        except BadReply:
+            continue
+    reply = await model.ask(messages, ask=asks - 1, **fields)
+    return read_json(reply.text, schema), reply
+
+
+def read_json(text: str, schema: Mapping[str, Any]) -> Any:
+    """The JSON in `text` that fits `schema`: the whole text, or the one thing in it that does.
+
+    Raises:
+        BadReply: there is none, or there are several that differ, so that one would have to be guessed.
+    """
+    validator = Draft202012Validator(schema)
+    fitting: list[Any] = []
+    for part in _parts(text):
+        try:
+            value = orjson.loads(part)
+        except orjson.JSONDecodeError:
+            continue
+        if validator.is_valid(value) and value not in fitting:
+            fitting.append(value)
+    if len(fitting) != 1:
+        raise bad_reply(f"JSON that fits {schema_text(schema)}", text)
+    return fitting[0]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Where JSON may stand in `text`: alone, in code fences, or between the outermost brackets."""
+    yield text
+    yield from _FENCED.findall(text)
+    for opening, closing in ("{}", "[]"):
+        start, end = text.find(opening), text.rfind(closing)
+        if 0 <= start < end:
+            yield text[start : end + 1]
