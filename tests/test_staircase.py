@@ -12,9 +12,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "synth"
 STAIRS = """
     errors rows
-    stream assets constitution prompts yamlfile rouge seeds spool journal project
+    stream assets constitution prompts yamlfile rouge final_answer seeds judge_examples spool journal project
     models
-    providers step verdict mistakes structured
+    providers step pairs verdict mistakes structured
     sources methods filters
     registry store
     audit report publish train trainings
