@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "synth"
 STAIRS = """
     errors rows
-    stream assets constitution prompts yamlfile rouge final_answer seeds judge_examples spool journal project
+    stream assets constitution prompts yamlfile rouge final_answer seeds judge_examples scores spool journal project
     models
     providers step pairs verdict mistakes structured
     sources methods filters
