@@ -1,6 +1,7 @@
 """Imports climb a staircase and never turn round; and what is cheap stays cheap."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "synth"
 STAIRS = """
     errors rows
-    stream assets constitution prompts yamlfile rouge final_answer seeds judge_examples scores spool journal project
+    stream assets constitution prompts yamlfile rouge final_answer seeds questions judge_examples scores labels best_of_n spool journal project
     models
-    providers step pairs verdict mistakes structured
+    providers step pairs lineup verdict said mistakes structured constraints
     sources methods filters
     registry store
     audit report publish train trainings
@@ -106,7 +107,7 @@ def prompt_names(path: Path) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    return {text for text in texts if "/" in text and " " not in text}
+    return {text for text in texts if re.fullmatch(r"[a-z_]+/\S*", text)}
 
 
 def test_every_prompt_folder_belongs_to_a_method() -> None:
