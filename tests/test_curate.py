@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from synth.errors import UserError
 from synth.filters.answer_style import AnswerStyle
 from synth.filters.clean_html import cleaned
-from synth.filters.curate import Curate, drawn, mean_score
+from synth.filters.curate import Curate, drawn
 from synth.journal import Journal
 from synth.models.invented import instruction
 from synth.rows import Answer, Judgment, Message, Row, sourced
@@ -276,6 +276,9 @@ async def test_near_duplicates_of_the_test_set_and_of_each_other_are_out(
     version, _ = await make(pipeline(lima("{count: 6, held_out: held, score: score}")))
     assert [known["title_or_description"]["title"] for known in taken(version)] == [titles[3], titles[5]]
     assert dropped(version, "curate") == {"near_held_out": 3, "near_duplicate": 1}
+    lines = pq.read_table(version.path / ".synth" / "dropped.parquet").to_pylist()
+    [twins] = [line["text"] for line in lines if line["reason"] == "near_duplicate"]
+    assert twins == f"{titles[4]}\n---\n{titles[3]}"
 
 
 def test_a_held_out_file_without_prompts_is_a_mistake_with_its_line(
@@ -311,22 +314,26 @@ async def test_every_taken_row_keeps_where_it_is_from_and_every_other_has_a_reas
     assert account["rows"] == account["continued"] + sum(account["filtered"].values()) == 24
 
 
-def test_the_score_of_a_row_is_the_mean_of_what_was_said_of_its_last_answer() -> None:
-    def said(value: float | None, kind: Any = "score", answer: int = 1, step: str = "rate") -> Judgment:
-        return Judgment(step, kind, (answer,), (answer,), value, None if value is not None else "unread")
+def test_a_judged_row_is_worth_the_mean_of_what_was_said_of_its_last_answer(tmp_path: Path) -> None:
+    def said(value: float | None, answer: int = 1, step: str = "rate") -> Judgment:
+        unread = "no_score" if value is None else None
+        return Judgment(step, "score", (answer,), (answer,), value, unread, bounds=(1.0, 10.0))
 
-    row = answered("one").answered(Answer("two"))
-    assert mean_score(row, "rate") is None
-    assert mean_score(row.judged(said(None)), "rate") is None
-    every = [
-        said(4.0),
-        said(7.0),
-        said(None),
-        said(1.0, answer=0),
-        said(1.0, step="other"),
-        said(0.0, "check"),
+    def judged(number: int, *judgments: Judgment) -> Row:
+        return scored(number, "stem", "x", 0).answered(Answer("Said again.")).judged(*judgments)
+
+    rows = [
+        judged(0, said(4.0), said(7.0), said(None), said(9.0, answer=0), said(9.0, step="other")),
+        judged(1, said(6.0)),
+        judged(2, said(None)),
+        judged(3, said(8.0, answer=0)),
+        judged(4),
     ]
-    assert mean_score(row.judged(*every), "rate") == 5.5
+    kept, reasons = curated(tmp_path, rows, count=5, judge="rate")
+    by_place = sorted(kept, key=lambda row: row.facts["curate"]["place"])
+    assert [row.id for row in by_place] == [rows[1].id, rows[0].id]
+    assert [row.facts["curate"]["score"] for row in by_place] == [6.0, 5.5]
+    assert reasons == {"no_score": 3}
 
 
 # A law

@@ -24,8 +24,9 @@ from synth import assets, seeds
 from synth.errors import Problem, StorageError, UserError
 from synth.rouge import Pool
 from synth.rows import Row, digest
+from synth.scores import scores
 from synth.spool import Spool, scratch
-from synth.step import Bench, Names, Whole, shown
+from synth.step import MAX_TEXT, Bench, Names, Whole, shown
 
 
 def prompts_in(path: Path) -> list[str]:
@@ -123,7 +124,7 @@ class Curate(Whole):
 
     def _score(self, row: Row) -> float | None:
         if self.judge is not None:
-            return mean_score(row, self.judge)
+            return scores(row, self.judge).of.get(len(row.answers) - 1)
         value = _fact(row, self.score) if self.score else None
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
@@ -145,8 +146,9 @@ class Curate(Whole):
         """Take `quota` rows of `source`, or all that are different enough."""
         drawn = self._drawn(source, shelf, bench)
         while taken.by_quota[source] < quota and (candidate := next(drawn, None)):
-            if reason := taken.reason_to_drop(candidate, self.max_similarity):
-                bench.journal.filtered(bench.step, candidate.id, reason, candidate.prompt)
+            if near := taken.near(candidate, self.max_similarity):
+                both = f"{candidate.prompt}\n---\n{near[1]}"[:MAX_TEXT]
+                bench.journal.filtered(bench.step, candidate.id, near[0], both)
 
     def _drawn(self, source: str, shelf: "_Shelf", bench: Bench) -> Iterator["_Candidate"]:
         """The candidates of `source`: a category is drawn, and the best that is left of it comes."""
@@ -180,19 +182,6 @@ class Curate(Whole):
     def rows_out(self, rows: float, folder: Path) -> float:
         """At most `count`."""
         return min(rows, self.count)
-
-
-def mean_score(row: Row, judge: str) -> float | None:
-    """The mean of what the step `judge` said of the last answer alone; None if nothing can be read."""
-    values = [
-        judgment.value
-        for judgment in row.judgments
-        if judgment.step == judge
-        and judgment.kind in ("score", "likelihood")
-        and judgment.candidates == (len(row.answers) - 1,)
-        and judgment.value is not None
-    ]
-    return sum(values) / len(values) if values else None
 
 
 def drawn(weights: Mapping[str, float], chance: str) -> str:
@@ -235,13 +224,14 @@ class _Taken:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     by_quota: Counter[str] = field(default_factory=Counter)
 
-    def reason_to_drop(self, candidate: _Candidate, max_similarity: float) -> str | None:
-        """Take `candidate`, or say why not."""
-        if self.held_out.nearest(candidate.prompt)[0] > max_similarity:
-            return "near_held_out"
-        nearest, _ = self.kept.nearest(candidate.prompt)
+    def near(self, candidate: _Candidate, max_similarity: float) -> tuple[str, str] | None:
+        """Take `candidate`; or say why not, and what it is too near to."""
+        similarity, text = self.held_out.nearest(candidate.prompt)
+        if similarity > max_similarity:
+            return "near_held_out", text
+        nearest, text = self.kept.nearest(candidate.prompt)
         if nearest > max_similarity:
-            return "near_duplicate"
+            return "near_duplicate", text
         self.kept.add(candidate.prompt)
         self.by_quota[candidate.quota] += 1
         self.facts[candidate.id] = {

@@ -1,0 +1,74 @@
+"""Resample turn: other answers at a random turn of a dialogue, to be compared with the one that it has.
+
+Ouyang et al. 2022, "InstructGPT" (arXiv:2203.02155), ranks answers to one prompt; OpenAI's post "Introducing
+ChatGPT" (2022) takes a message of the model out of a dialogue at random and samples alternatives to it. All
+answers reply to the same turns, so that a judge compares like with like.
+"""
+
+import random
+from collections.abc import AsyncGenerator
+
+from pydantic import Field
+
+from synth.errors import Filtered
+from synth.rows import APART, Answer, Message, Row
+from synth.step import Bench, Each, ModelName
+
+
+class ResampleTurn(Each):
+    """Cut a dialogue at one of the assistant's turns, and sample `count` others there.
+
+    Needs: a row with an assistant's turn, in its prompt or as its last answer. Gives: a new row, whose prompt
+    is the turns before and whose answers are the turn that was there and the others; judgements of the old
+    row are left behind. Costs: `count` calls.
+    """
+
+    model: ModelName
+    count: int = Field(1, ge=1)
+    system: str | None = Field(None, description="what the assistant was told in the dialogue, if it was")
+    temperature: float = Field(1.0, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(512, ge=1)
+
+    async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
+        """Yield the row that is cut; it stays in its parent's split."""
+        places = [place for place, turn in enumerate(row.prompt) if turn.role == "assistant" and place]
+        places += [len(row.prompt)] if row.answers else []
+        if not places:
+            raise Filtered("no_assistant_turn")
+        place = random.Random(bench.chance(row.id)).choice(places)
+        cut = row.child(
+            bench.step, 0, prompt=row.prompt[:place], answers=(_turn_at(row, place),), judgments=()
+        )
+        cut = cut.noted(bench.step, turn=places.index(place) + 1, of=len(places))
+        yield cut.answered(*await self._others(cut, bench))
+
+    async def _others(self, row: Row, bench: Bench) -> list[Answer]:
+        """Samples apart from those that made the dialogue."""
+        system = (Message("system", self.system),) if self.system else ()
+        first = APART + row.occurrence * self.count
+        replies = await bench.ask_all(
+            [
+                bench.model(self.model).ask(
+                    [*system, *row.prompt],
+                    sample=first + number,
+                    temperature=self.temperature,
+                    top_p=self.top_p,
+                    max_tokens=self.max_tokens,
+                )
+                for number in range(self.count)
+            ]
+        )
+        return [
+            Answer(reply.text.strip(), bench.step, finish=reply.finish, calls=(reply.key,), model=self.model)
+            for reply in replies
+        ]
+
+    def calls(self, rows: float) -> float:
+        """`count` a row."""
+        return rows * self.count
+
+
+def _turn_at(row: Row, place: int) -> Answer:
+    """The assistant's turn at `place` as an answer; beyond the prompt it is the last answer itself."""
+    return row.answers[-1] if place == len(row.prompt) else Answer(row.prompt[place].content)
