@@ -37,7 +37,7 @@ def forecast(pipeline: Pipeline, watch: Watch, limit: int | None) -> list[Foreca
             waiting.add(step.id)
         found = sum(tally.found for (by, _), tally in watch.tallies.items() if by == step.id)
         to_buy = max(count - found, 0.0) if step.id in waiting else 0.0
-        forecasts.append(Forecast(step.id, getattr(step, "model", ""), rows, count, found, to_buy))
+        forecasts.append(Forecast(step.id, ", ".join(step.models_used()), rows, count, found, to_buy))
     return forecasts
 
 

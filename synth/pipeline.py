@@ -5,13 +5,12 @@ no step reads goes into the dataset. The keys of a step, model, view or training
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
 
 from synth import assets, prompts, registry, yamlfile
 from synth.errors import Problem, UserError, unknown
@@ -20,7 +19,7 @@ from synth.models.base import Provider
 from synth.models.client import SAMPLING
 from synth.models.embedded.weights import locate
 from synth.registry import Group
-from synth.step import Names, Step
+from synth.step import Names, Step, marks
 from synth.store.version import DatasetSpec
 from synth.store.views import View
 from synth.train.base import Training
@@ -284,8 +283,9 @@ class _Reader:
     def _check_step(self, step: Step, at: At, models: Mapping[str, Provider | None]) -> None:
         for name, info in type(step).model_fields.items():
             value = getattr(step, name)
-            for mark in _names(info) if value is not None else ():
-                self._check_name(mark, value, (*at, name), models)
+            for mark in marks(info) if value is not None else ():
+                for named in _each(value):
+                    self._check_name(mark, named, (*at, name), models)
         self._check_capabilities(step, at, models)
         for folder in {self.file.path.parent / "prompts", Path.cwd() / "prompts"}:
             self.problems += prompts.problems(type(step).__module__.rsplit(".", 1)[-1], folder)
@@ -315,19 +315,21 @@ class _Reader:
     def _check_capabilities(self, step: Step, at: At, models: Mapping[str, Provider | None]) -> None:
         """What a provider cannot do is said now: refused if the file asks for it, else noted."""
         for name, wanted in step.wants().items():
-            provider = models.get(getattr(step, name))
-            for capability in sorted(wanted - provider.capabilities) if provider else ():
-                self._say(f"{dotted((*at, name))}: this model gives no {capability}", (*at, name))
-        provider = models.get(getattr(step, "model", ""))
+            for model in _each(getattr(step, name) or ()):
+                provider = models.get(model)
+                for capability in sorted(wanted - provider.capabilities) if provider else ():
+                    self._say(f"{dotted((*at, name))}: {model} gives no {capability}", (*at, name))
+        for model in step.models_used():
+            self._check_sampling(step, at, model, models.get(model))
+
+    def _check_sampling(self, step: Step, at: At, model: str, provider: Provider | None) -> None:
         for name in SAMPLING if provider else ():
             if getattr(step, name, None) is None or name in provider.capabilities:  # type: ignore[union-attr]
                 continue
             if name in step.model_fields_set:
-                self._say(f"{dotted((*at, name))}: this model takes no {name}; leave it out", (*at, name))
+                self._say(f"{dotted((*at, name))}: {model} takes no {name}; leave it out", (*at, name))
             else:
-                self.notes.append(
-                    f"{step.id}: {getattr(step, 'model', '')} takes no {name}; its own default holds"
-                )
+                self.notes.append(f"{step.id}: {model} takes no {name}; its own default holds")
 
     def _check_trainings(self, trainings: Mapping[int, Training]) -> None:
         known: list[str] = []
@@ -371,11 +373,11 @@ class _Reader:
         views = dict(self._views(dataset))
         known = [step.id for step in steps]
         for view, built in views.items():
-            judge = getattr(built, "judge", None)
-            if judge is not None and judge not in known:
-                self._say(
-                    f"dataset.views.{view}.judge: {unknown('step', judge, known)}", ("dataset", "views")
-                )
+            for judge in _each(getattr(built, "judge", None) or ()):
+                if judge not in known:
+                    self._say(
+                        f"dataset.views.{view}.judge: {unknown('step', judge, known)}", ("dataset", "views")
+                    )
         return DatasetSpec(name, views, dataset.test_fraction, dataset.license)
 
     def _views(self, dataset: Dataset) -> Iterator[tuple[str, View]]:
@@ -394,7 +396,6 @@ class _Reader:
                 yield str(name), view
 
 
-def _names(info: FieldInfo) -> Iterator[Names]:
-    """The marks of a field, also those of ``ConstitutionName | None``, which stand inside the union."""
-    inside = [mark for part in get_args(info.annotation) for mark in getattr(part, "__metadata__", ())]
-    yield from (mark for mark in (*info.metadata, *inside) if isinstance(mark, Names))
+def _each(value: str | Sequence[str]) -> Sequence[str]:
+    """The names in a field that holds one or several."""
+    return (value,) if isinstance(value, str) else value

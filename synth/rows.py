@@ -75,7 +75,8 @@ class Judgment:
         calls: keys of the calls, in order; none if it was not asked, or code decided.
         aspect: what was looked at, such as ``helpfulness``; "" for the answer as a whole.
         places: ``rank``: the place of each of `candidates`, 1 the best; equal places are a tie.
-        bounds: ``pair``: a label may not lie outside, however sure the judge was.
+        bounds: ``pair``: a label may not lie outside, however sure the judge was; ``score``: the ends of the
+            scale.
         said: what it said before its verdict: a rationale, or evidence.
         sample: which of several judgements of the same question.
         model: the pipeline's name for the judging model, "" for code and people.

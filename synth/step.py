@@ -15,12 +15,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from synth import assets, constitution, prompts, seeds, stream
-from synth.constitution import Constitution
+from synth.constitution import Constitution, Principle
 from synth.errors import Filtered, NotBought, RowError
 from synth.journal import Journal
 from synth.models.base import Capability
@@ -51,6 +52,18 @@ SeedTasksName = Annotated[str, Names("seeds", seeds.read)]
 SeedsName = Annotated[str, Names("seeds")]
 
 
+def marks(info: FieldInfo) -> Iterator[Names]:
+    """The marks of a field, also those inside ``ConstitutionName | None`` and ``list[ModelName]``."""
+    own = (mark for mark in info.metadata if isinstance(mark, Names))
+    yield from dict.fromkeys([*own, *_marked(info.annotation)])
+
+
+def _marked(annotation: object) -> Iterator[Names]:
+    for part in get_args(annotation):
+        yield from (mark for mark in getattr(part, "__metadata__", ()) if isinstance(mark, Names))
+        yield from _marked(part)
+
+
 @dataclass(frozen=True)
 class Bench:
     """What a step may reach for.
@@ -75,7 +88,7 @@ class Bench:
     limit: int | None = None
     window: int = 64
     prompt_folders: tuple[Path, ...] = (prompts.FOLDER,)
-    constitutions: dict[str, Constitution] = field(default_factory=dict)
+    files: dict[tuple[str, str, object], Any] = field(default_factory=dict)
 
     def at(self, step: "Step") -> "Bench":
         """This bench for `step`, whose prompts may lie in a folder ``prompts`` beside its file."""
@@ -87,10 +100,20 @@ class Bench:
         return self.models[name].for_step(self.step)
 
     def constitution(self, name: str) -> Constitution:
-        """The constitution called `name`, as it stood when the run first read it."""
-        if name not in self.constitutions:
-            self.constitutions[name] = constitution.read(assets.find("constitutions", name, self.folder))
-        return self.constitutions[name]
+        """The constitution called `name`."""
+        return self.file("constitutions", name, constitution.read)
+
+    def principle(self, name: str | None, chance: str) -> Principle | None:
+        """One principle of the constitution called `name`, drawn by `chance`; None if there is no name."""
+        return self.constitution(name).draw(chance) if name else None
+
+    def file(self, kind: assets.Kind, name: str, read: Callable[[Path], Out]) -> Out:
+        """What `read` makes of the file called `name`, as it stood when the run first read it."""
+        key = (kind, name, read)
+        if key not in self.files:
+            self.files[key] = read(assets.find(kind, name, self.folder))
+        found: Out = self.files[key]
+        return found
 
     def prompt(self, name: str) -> Prompt:
         """A prompt file such as ``critique_revise/critique.md``; a user's own one wins."""
@@ -125,6 +148,15 @@ class Step(BaseModel, ABC):
     def wants(self) -> Mapping[str, frozenset[Capability]]:
         """What each model must be able to do, by the name of the field that names the model."""
         return {}
+
+    def models_used(self) -> list[str]:
+        """The names of the models that the step asks, as its fields give them."""
+        named: list[str] = []
+        for name, info in type(self).model_fields.items():
+            if any(mark.kind == "models" for mark in marks(info)):
+                value = getattr(self, name) or ()
+                named += (value,) if isinstance(value, str) else value
+        return list(dict.fromkeys(named))
 
     def problems(self, folder: Path) -> Iterator[tuple[str, str]]:
         """Mistakes that only this step can see, each with its field. `folder` is the pipeline's."""

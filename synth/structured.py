@@ -1,4 +1,4 @@
-"""Structured output: JSON that fits a schema, or an error; never a guess.
+"""Structured output: JSON that fits a schema, or word that there is none; never a guess.
 
 A provider that can constrain its output to a schema is told to. What comes back is validated; a reply with
 words or a code fence around its JSON is repaired without a model; what still does not fit is asked for
@@ -8,6 +8,7 @@ provider that cannot constrain has a chance.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -22,29 +23,61 @@ ASKS = 2
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 
 
-async def ask_json(
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a model said when it was asked for JSON.
+
+    Attributes:
+        value: the JSON, None if no reply could be read.
+        reply: the last reply.
+        calls: keys of all calls that were made for it.
+        error: why there is no value, None if there is one.
+    """
+
+    value: Any
+    reply: Reply
+    calls: tuple[str, ...]
+    error: BadReply | None = None
+
+
+async def tell_json(
     model: Model, messages: Sequence[Message], schema: Mapping[str, Any], *, asks: int = ASKS, **fields: Any
-) -> tuple[Any, Reply]:
-    """What `model` says as JSON that fits `schema`, and the reply that it stands in.
+) -> Told:
+    """What `model` says as JSON that fits `schema`; a reply that cannot be read is told, not raised.
 
     Args:
         asks: how often to ask at most; every ask is another call with another key.
         fields: other fields of `Request`.
 
     Raises:
-        BadReply: no reply fitted; says what the last one was. Its call is in the ledger.
         RowError, ProviderError, NotBought: as `Model.ask`.
     """
+    assert asks > 0
     if model.can("schema"):
         fields["schema"] = schema_text(schema)
-    for ask in range(asks - 1):
+    calls: tuple[str, ...] = ()
+    for ask in range(asks):
         reply = await model.ask(messages, ask=ask, **fields)
+        calls += (reply.key,)
         try:
-            return read_json(reply.text, schema), reply
-        except BadReply:
-            continue
-    reply = await model.ask(messages, ask=asks - 1, **fields)
-    return read_json(reply.text, schema), reply
+            return Told(read_json(reply.text, schema), reply, calls)
+        except BadReply as error:
+            told = Told(None, reply, calls, error)
+    return told
+
+
+async def ask_json(
+    model: Model, messages: Sequence[Message], schema: Mapping[str, Any], *, asks: int = ASKS, **fields: Any
+) -> tuple[Any, Reply]:
+    """As `tell_json`, for a step that can do nothing without the JSON.
+
+    Raises:
+        BadReply: no reply fitted; says what the last one was. Its call is in the ledger.
+    """
+    told = await tell_json(model, messages, schema, asks=asks, **fields)
+    if told.error:
+        raise told.error
+    return told.value, told.reply
 
 
 def read_json(text: str, schema: Mapping[str, Any]) -> Any:

@@ -1,9 +1,7 @@
 """What a judge's reply says of two answers: a probability, or why it cannot be read. Never a default."""
 
 import math
-
-import orjson
-from jsonschema import Draft202012Validator
+import re
 
 from synth.errors import BadReply, bad_reply
 from synth.models.base import Reply
@@ -15,20 +13,20 @@ VERDICT = {
     "additionalProperties": False,
 }
 
-
 # Our own choice: with less than this on both letters together, their ratio says nothing of a choice.
 LEAST_MASS = 0.01
 
+_ALONE = re.compile(r"[\s\"'*`(\[]*([AB])[\s\"'*`)\].:]*")
+_NAMED = re.compile(r"\b(?:answer|verdict|choice)(?: is)?\s*:?\s*[\"'*`]*[(\[]*([AB])\b", re.IGNORECASE)
 
-def read_verdict(reply: Reply, verdict: str) -> tuple[float | None, bool, str | None]:
-    """What a reply says: probability in [0, 1] of the answer shown first, censored, why unreadable.
+
+def read_logprobs(reply: Reply) -> tuple[float | None, bool, str | None]:
+    """What the first token's probabilities say: of the answer shown first, censored, why unreadable.
 
     A reply that names neither letter has no probability: it is counted, and never becomes a tie.
     """
     try:
-        if verdict == "logprobs":
-            return *p_of_a(reply), None
-        return p_of_json(reply), False, None
+        return *p_of_a(reply), None
     except BadReply:
         return None, False, "no_verdict"
 
@@ -43,34 +41,40 @@ def p_of_a(reply: Reply) -> tuple[float, bool]:
     Raises:
         BadReply: there are no tokens, or the reply was not about to be a letter.
     """
-    if not reply.tokens:
-        raise bad_reply("log-probabilities of the first token", reply.text)
-    top = reply.tokens[0].top
-    mass = {
-        letter: sum(math.exp(p) for token, p in top.items() if _reads(token) == letter) for letter in "AB"
-    }
+    mass, bound = token_mass(reply, 0, ("A", "B"))
     if sum(mass.values()) < LEAST_MASS:
         raise bad_reply("A or B", reply.text)
-    left_over = max(0.0, 1 - sum(map(math.exp, top.values())))
-    bound = min(math.exp(min(top.values())), left_over)
     a, b = (mass[letter] or bound for letter in "AB")
     return a / (a + b), not all(mass.values())
 
 
-def _reads(token: str) -> str:
+def token_mass(reply: Reply, place: int, words: tuple[str, ...]) -> tuple[dict[str, float], float]:
+    """Probability in [0, 1] of each of `words` as the token at `place` of `reply`, however it is spelt.
+
+    Also the bound for a word that was not returned: it has at most the least returned probability, and at
+    most what is left over.
+
+    Raises:
+        BadReply: there is no such token.
+    """
+    if len(reply.tokens) <= place or not reply.tokens[place].top:
+        raise bad_reply("log-probabilities of the first tokens", reply.text)
+    top = reply.tokens[place].top
+    mass = {word: sum(math.exp(p) for token, p in top.items() if reads(token) == word) for word in words}
+    left_over = max(0.0, 1 - sum(map(math.exp, top.values())))
+    return mass, min(math.exp(min(top.values())), left_over)
+
+
+def reads(token: str) -> str:
+    """`token` without the space, brackets and marks that tokenizers and styles put around a word."""
     return token.strip(" \n\t()[]*\"'.:▁Ġ")
 
 
-def p_of_json(reply: Reply) -> float:
-    """1.0 for ``{"better": "A"}``, 0.0 for B.
+def read_letter(text: str) -> str | None:
+    """The letter that a reply settles on: it says nothing else, or names it as its answer; None if unclear.
 
-    Raises:
-        BadReply: the reply is not that JSON.
+    A letter that is only mentioned on the way does not count, and neither does a reply that names both.
     """
-    try:
-        said = orjson.loads(reply.text)
-    except orjson.JSONDecodeError as error:
-        raise bad_reply('{"better": "A"} or {"better": "B"}', reply.text) from error
-    if not Draft202012Validator(VERDICT).is_valid(said):
-        raise bad_reply('{"better": "A"} or {"better": "B"}', reply.text)
-    return 1.0 if said["better"] == "A" else 0.0
+    alone = _ALONE.fullmatch(text)
+    named = {alone[1]} if alone else {letter.upper() for letter in _NAMED.findall(text)}
+    return named.pop() if len(named) == 1 else None

@@ -365,7 +365,7 @@ def test_a_judge_without_log_probabilities_is_refused_with_its_place(
         pipeline, claude.replace("judge_pairs: {model: m}", "judge_pairs: {model: c}")
     )
     assert (line, column) == (9, 26)
-    assert message == "steps[3].judge_pairs.model: this model gives no logprobs"
+    assert message == "steps[3].judge_pairs.model: c gives no logprobs"
     pipeline(claude.replace("judge_pairs: {model: m}", "judge_pairs: {model: c, verdict: schema}"))
 
 
@@ -375,7 +375,7 @@ def test_a_judge_by_likelihood_needs_a_model_that_scores(pipeline: ReadPipeline)
         "judge_pairs: {model: m}", "judge_likelihood: {model: s}"
     )
     _, _, message = only(pipeline, text)
-    assert message == "steps[3].judge_likelihood.model: this model gives no score"
+    assert message == "steps[3].judge_likelihood.model: s gives no score"
 
 
 def test_sampling_that_a_model_does_not_take_is_refused_if_asked_for_and_noted_if_not(
@@ -389,7 +389,7 @@ def test_sampling_that_a_model_does_not_take_is_refused_if_asked_for_and_noted_i
     assert "respond: m takes no temperature; its own default holds" in notes
     line, column, message = only(pipeline, text.replace("count: 2", "temperature: 1"))
     assert (line, column) == (6, 38)
-    assert message == "steps[1].respond.temperature: this model takes no temperature; leave it out"
+    assert message == "steps[1].respond.temperature: m takes no temperature; leave it out"
 
 
 # All at once

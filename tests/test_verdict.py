@@ -4,8 +4,10 @@ import math
 
 import pytest
 
+from synth.errors import BadReply
 from synth.models.base import Reply, Token
-from synth.verdict import LEAST_MASS, read_verdict
+from synth.structured import read_json
+from synth.verdict import LEAST_MASS, VERDICT, read_letter, read_logprobs
 
 
 def first_token(top: dict[str, float]) -> Reply:
@@ -13,7 +15,7 @@ def first_token(top: dict[str, float]) -> Reply:
 
 
 def test_the_two_letters_are_normalised_whatever_else_is_likely() -> None:
-    value, censored, unreadable = read_verdict(first_token({"A": -1.0, "B": -1.0, "C": -2.0}), "logprobs")
+    value, censored, unreadable = read_logprobs(first_token({"A": -1.0, "B": -1.0, "C": -2.0}))
     assert value == pytest.approx(0.5)
     assert (censored, unreadable) == (False, None)
 
@@ -26,32 +28,76 @@ def test_every_spelling_of_a_letter_counts() -> None:
         "B": math.log(0.2),
         "\u2581B": math.log(0.1),
     }
-    value, _, _ = read_verdict(first_token(top), "logprobs")
+    value, _, _ = read_logprobs(first_token(top))
     assert value == pytest.approx(0.6 / 0.9)
 
 
 def test_letters_without_mass_are_no_verdict() -> None:
     rambling = first_token({"Sure": -0.001, " A": -12.0, " B": -11.0})
     assert math.exp(-12.0) + math.exp(-11.0) < LEAST_MASS
-    assert read_verdict(rambling, "logprobs") == (None, False, "no_verdict")
+    assert read_logprobs(rambling) == (None, False, "no_verdict")
 
 
 def test_a_letter_that_was_not_returned_is_bounded_by_what_is_left_over() -> None:
-    value, censored, _ = read_verdict(first_token({"A": -0.01}), "logprobs")
+    value, censored, _ = read_logprobs(first_token({"A": -0.01}))
     assert censored
     assert value == pytest.approx(math.exp(-0.01))
-    value, censored, _ = read_verdict(first_token({"B": math.log(0.5), "x": math.log(0.1)}), "logprobs")
+    value, censored, _ = read_logprobs(first_token({"B": math.log(0.5), "x": math.log(0.1)}))
     assert censored
     assert value == pytest.approx(0.1 / 0.6)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "B", '{"better": "C"}', '{"better": ["A"]}', '{"better": "A", "why": 1}']
+    "text",
+    ["", "B", '{"better": "C"}', '{"better": ["A"]}', '{"better": "A", "why": 1}']
+    + ['{"better": "A"} or rather {"better": "B"}', "Die Antwort ist B", '```\n{"better": "A"\n```'],
 )
 def test_what_is_not_the_json_that_was_asked_for_is_no_verdict(text: str) -> None:
-    assert read_verdict(Reply(text), "schema") == (None, False, "no_verdict")
+    with pytest.raises(BadReply):
+        read_json(text, VERDICT)
 
 
-def test_a_letter_in_json_is_a_verdict() -> None:
-    assert read_verdict(Reply('{"better": "A"}'), "schema") == (1.0, False, None)
-    assert read_verdict(Reply('{"better": "B"}'), "schema") == (0.0, False, None)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"better": "A"}',
+        'Here it is:\n```json\n{"better": "A"}\n```\nAnything else?',
+        'I choose {"better": "A"}.',
+        '```\n{"better": "A"}\n``` that is, {"better": "A"}',
+    ],
+)
+def test_a_letter_in_json_is_a_verdict_whatever_stands_around_it(text: str) -> None:
+    assert read_json(text, VERDICT) == {"better": "A"}
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("A", "A"),
+        (" (B).", "B"),
+        ("**A**", "A"),
+        ("```\nB\n```", "B"),
+        ("So the answer is: (B)", "B"),
+        ("(A) is longer, but (B) refuses. So the answer is: (B)", "B"),
+        ("My verdict: A", "A"),
+    ],
+)
+def test_a_letter_that_is_named_as_the_answer_is_a_verdict(text: str, letter: str) -> None:
+    assert read_letter(text) == letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "C",
+        "A or B",
+        "Both replies are good. Reply (A) is shorter, reply (B) is kinder.",
+        "The answer is (A). On second thoughts, the answer is (B).",
+        "Antwort: B",
+        "Apples",
+        "I cannot judge this.",
+    ],
+)
+def test_rambling_both_letters_and_other_languages_are_no_verdict(text: str) -> None:
+    assert read_letter(text) is None

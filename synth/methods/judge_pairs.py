@@ -1,133 +1,184 @@
 """Judge pairs: which of two answers is better, asked of a model in both orders.
 
-Bai et al. 2022 (arXiv:2212.08073), section 4.1: one principle a comparison, and the label is the
-normalised probability of (A) against (B). Asking in both orders is Lee et al. 2023, "RLAIF"
-(arXiv:2309.00267): the two distributions are averaged, so that a judge that only ever likes the first place
-comes out near one half, and exactly there if it is as sure of it in both orders.
+Bai et al. 2022, "Constitutional AI" (arXiv:2212.08073), section 4.1: one principle a comparison; the label is
+the normalised probability of (A) against (B); worked examples each have a principle of their own; labels that
+come of reasoning step by step are clamped to 40-60 %. Lee et al. 2023, "RLAIF" (arXiv:2309.00267), section
+3: both orders, averaged, so that a judge that only ever likes one place comes out near one half, and exactly
+there if it is as sure of it in both orders; a preamble, plain or detailed; examples; a rationale at
+temperature 0, after which the question is put as before. Preamble, examples and reasoning are switches,
+independent of each other.
 
-Differs: a chat rather than raw text with few-shot examples. Every raw judgement is kept with its order,
-and nothing is averaged here: a view derives the label.
+Where a provider gives no log-probabilities, ``verdict: votes`` samples the letter, and ``verdict: schema``
+asks for JSON; neither is in the papers, and every judgement tells by its value, 0 or 1, that it is a vote.
+
+Differs: a chat, in which examples are earlier turns, rather than raw text; letters where Lee et al. have
+numbers. Every raw judgement is kept with its order, and nothing is averaged or clamped here: a view derives
+the label.
 """
 
 import random
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from itertools import combinations
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from synth.constitution import Principle
-from synth.errors import Filtered
-from synth.models.base import Capability, Reply, schema_text
-from synth.rows import Judgment, Message, Row
-from synth.step import Bench, ConstitutionName, Each, ModelName
-from synth.verdict import VERDICT, read_verdict
+from synth import assets, judge_examples
+from synth.judge_examples import JudgeExample
+from synth.models.base import Capability, Reply
+from synth.pairs import PairJudge, Question, shown
+from synth.rows import Judgment, Message
+from synth.step import Bench, Names
+from synth.structured import tell_json
+from synth.verdict import VERDICT, read_letter, read_logprobs
 
 TOP = 20
+CLAMP = (0.4, 0.6)  # Bai et al., section 4.1: only for labels that come of reasoning
+RATIONALE_TOKENS = 512  # Lee et al.
+
+ExamplesName = Annotated[str, Names("seeds", judge_examples.read)]
 
 
-class JudgePairs(Each):
-    """Compare answers of a row, two by two.
+class JudgePairs(PairJudge):
+    """Compare answers of a row, two by two, by one letter of a model.
 
-    Needs: a row with at least two answers. Gives: the same row with a raw judgement a call.
-    Costs: 2 calls a pair, 1 with ``both_orders: false``; none for a pair of equal texts.
+    Needs: a row with at least two answers. Gives: the same row with a raw judgement a question.
+    Costs: 2 calls a pair, 4 with `chain_of_thought`; half with ``both_orders: false``; `samples` times as
+    many; none for a pair of equal texts.
     """
 
-    model: ModelName
-    constitution: ConstitutionName | None = Field(None, description="one principle is drawn a comparison")
-    pairs: Literal["samples", "revision", "all"] = Field(
-        "samples",
-        description="samples: the first two fresh answers; revision: the last revision and the answer "
-        "that it began as; all: every two answers",
+    verdict: Literal["logprobs", "votes", "schema"] = Field(
+        "logprobs", description="read the letters' probabilities, a sampled letter, or a letter from JSON"
     )
-    both_orders: bool = True
-    verdict: Literal["logprobs", "schema"] = Field(
-        "logprobs", description="read the letters' probabilities, or a letter from JSON"
+    preamble: Literal["plain", "detailed"] = "plain"
+    examples: ExamplesName | None = Field(None, description="worked examples, such as `judge_examples`")
+    shots: int = Field(2, ge=1, description="examples shown before each pair, drawn for it")
+    chain_of_thought: bool = Field(False, description="ask for reasons first, then for the verdict")
+    clamp: Literal["paper"] | tuple[float, float] = Field(
+        "paper",
+        description="bounds of a label. paper: 0.4 and 0.6 for reasoned judgements under a constitution, "
+        "none for all others",
     )
+    temperature: float = Field(0.0, ge=0, description="0, since samples of a judge were worse than its best")
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.samples > 1 and not self.temperature:
+            raise ValueError("samples: more than one is only another if temperature is above 0")
+        return self
 
     def wants(self) -> Mapping[str, frozenset[Capability]]:
-        """Log-probabilities or JSON by schema, as `verdict` says."""
-        return {"model": frozenset([self.verdict])}
+        """Log-probabilities, if they are to be read. JSON is asked for in words where it must be."""
+        return {"model": frozenset(["logprobs"] if self.verdict == "logprobs" else [])}
 
-    async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
-        """Yield `row` with its judgements."""
-        pairs = list(self._pairs(row))
-        if not pairs:
-            raise Filtered("no_pair")
-        asked = [
-            self._judged(row, pair, order, bench)
-            for pair in pairs
-            for order in self._orders(row, pair, bench)
+    async def judge(self, question: Question, bench: Bench) -> list[Judgment]:
+        """One raw judgement: reasons first if they are wanted, then the verdict."""
+        examples = list(self._examples(question, bench))
+        said = ""
+        calls: tuple[str, ...] = ()
+        if self.chain_of_thought:
+            reasons = await self._reasons(question, examples, bench)
+            said, calls = reasons.text.strip(), (reasons.key,)
+        value, censored, unreadable, made = await self._verdict(question, examples, said, bench)
+        return [
+            question.judged(
+                bench.step,
+                value,
+                unreadable=unreadable,
+                censored=censored,
+                calls=calls + made,
+                said=said,
+                bounds=self._bounds(),
+            )
         ]
-        yield row.judged(*await bench.ask_all(asked))
 
-    def _pairs(self, row: Row) -> Iterator[tuple[int, int]]:
-        fresh = [number for number, answer in enumerate(row.answers) if answer.parent is None]
-        revised = [number for number, answer in enumerate(row.answers) if answer.parent is not None]
-        if self.pairs == "all":
-            yield from combinations(range(len(row.answers)), 2)
-        elif self.pairs == "samples" and len(fresh) > 1:
-            yield fresh[0], fresh[1]
-        elif self.pairs == "revision" and revised:
-            yield _origin(row, revised[-1]), revised[-1]
+    def _bounds(self) -> tuple[float, float]:
+        if self.clamp != "paper":
+            return self.clamp
+        return CLAMP if self.chain_of_thought and self.constitution else (0.0, 1.0)
 
-    def _orders(self, row: Row, pair: tuple[int, int], bench: Bench) -> list[tuple[int, int]]:
-        """Both orders; or one that chance picks, so that no kind of answer always stands first."""
-        orders = [pair, (pair[1], pair[0])]
-        if self.both_orders:
-            return orders
-        return [random.Random(bench.chance(f"{row.id}:{pair[0]}-{pair[1]}:order")).choice(orders)]
-
-    async def _judged(
-        self, row: Row, pair: tuple[int, int], order: tuple[int, int], bench: Bench
-    ) -> Judgment:
-        """The judgement of `pair`, shown to the judge in `order`."""
-        principle = self._principle(row, pair, bench)
-        name = principle.id if principle else None
-        texts = [row.answers[number].text for number in order]
-        if texts[0] == texts[1]:
-            return Judgment(bench.step, "pair", pair, order, None, "identical_answers", principle=name)
-        question = bench.prompt("judge_pairs/judge.md").fill(
-            conversation=row.prompt,
-            first=texts[0],
-            second=texts[1],
-            principle=principle,
-            verdict=self.verdict,
-        )
-        reply = await self._ask(question, bench)
-        p_shown_first, censored, unreadable = read_verdict(reply, self.verdict)
-        value = p_shown_first if order == pair or p_shown_first is None else 1 - p_shown_first
-        return Judgment(
-            bench.step,
-            "pair",
-            pair,
-            order,
-            value,
-            unreadable,
-            censored,
-            principle=name,
-            calls=(reply.key,),
-            model=self.model,
+    async def _reasons(self, question: Question, examples: list["_Shown"], bench: Bench) -> Reply:
+        asked = self._messages(question, examples, bench, ending="reasons")
+        return await bench.model(question.model).ask(
+            asked, sample=question.sample, max_tokens=RATIONALE_TOKENS, temperature=self.temperature
         )
 
-    def _principle(self, row: Row, pair: tuple[int, int], bench: Bench) -> Principle | None:
-        """The same one for both orders of a pair."""
-        if self.constitution is None:
-            return None
-        return bench.constitution(self.constitution).draw(bench.chance(f"{row.id}:{pair[0]}-{pair[1]}"))
-
-    async def _ask(self, question: str, bench: Bench) -> Reply:
-        model, messages = bench.model(self.model), [Message("user", question)]
+    async def _verdict(
+        self, question: Question, examples: list["_Shown"], said: str, bench: Bench
+    ) -> tuple[float | None, bool, str | None, tuple[str, ...]]:
+        """Probability of the answer shown first, whether it is a bound, why unreadable, keys of the calls."""
+        model = bench.model(question.model)
+        ending = "json" if self.verdict == "schema" else "letter"
+        asked = self._messages(question, examples, bench, ending=ending, said=said)
+        how: dict[str, Any] = {"sample": question.sample, "temperature": self.temperature}
         if self.verdict == "schema":
-            return await model.ask(messages, schema=schema_text(VERDICT), max_tokens=32, temperature=0.0)
-        return await model.ask(messages, top_logprobs=TOP, max_tokens=1, temperature=0.0)
+            told = await tell_json(model, asked, VERDICT, max_tokens=64, **how)
+            value = None if told.error else float(told.value["better"] == "A")
+            return value, False, "no_verdict" if told.error else None, told.calls
+        if self.verdict == "votes":
+            reply = await model.ask(asked, max_tokens=16, **how)
+            letter = read_letter(reply.text)
+            value = None if letter is None else float(letter == "A")
+            return value, False, "no_verdict" if letter is None else None, (reply.key,)
+        reply = await model.ask(asked, top_logprobs=TOP, max_tokens=1, **how)
+        return *read_logprobs(reply), (reply.key,)
+
+    def _messages(
+        self, question: Question, examples: list["_Shown"], bench: Bench, *, ending: str, said: str = ""
+    ) -> list[Message]:
+        """The examples as earlier turns, and the question; all with the same words around them."""
+        prompt = bench.prompt("judge_pairs/judge.md")
+        form = {"preamble": self.preamble, "ending": ending}
+        turns = []
+        for example in examples:
+            reasons = example.rationale if self.chain_of_thought and ending != "reasons" else ""
+            turns.append(Message("user", prompt.fill(**example.blanks, rationale=reasons, **form)))
+            turns.append(Message("assistant", example.verdict(ending)))
+        return [*turns, Message("user", prompt.fill(**shown(question), rationale=said, **form))]
+
+    def _examples(self, question: Question, bench: Bench) -> Iterator["_Shown"]:
+        """Worked examples for a pair, the same for both of its orders, each with a principle of its own."""
+        if not self.examples:
+            return
+        known = bench.file("seeds", self.examples, judge_examples.read)
+        about = f"{question.row.id}:{question.pair[0]}-{question.pair[1]}:example"
+        drawn = random.Random(bench.chance(about)).sample(known, self.shots)
+        for number, example in enumerate(drawn, start=1):
+            dice = random.Random(bench.chance(about, number))
+            principle = bench.principle(self.constitution, bench.chance(f"{about}:principle", number))
+            yield _Shown(example, better_first=dice.random() < 0.5, principle=principle)
+
+    def problems(self, folder: Path) -> Iterator[tuple[str, str]]:
+        """Fewer examples in the file than are to be shown."""
+        known = len(judge_examples.read(assets.find("seeds", self.examples, folder))) if self.examples else 0
+        if self.examples and self.shots > known:
+            yield "shots", f"expected at most {known}, as many as {self.examples!r} has"
 
     def calls(self, rows: float) -> float:
-        """2 a pair; with ``pairs: all`` three answers are assumed."""
-        return rows * (1 + self.both_orders) * (3 if self.pairs == "all" else 1)
+        """One a question, two with reasons."""
+        return self.questions(rows) * (1 + self.chain_of_thought)
 
 
-def _origin(row: Row, number: int) -> int:
-    """The fresh answer that answer `number` was revised from, however often."""
-    parent = row.answers[number].parent
-    return number if parent is None else _origin(row, parent)
+class _Shown:
+    """A worked example as one comparison shows it: in some order, under some principle."""
+
+    def __init__(self, example: JudgeExample, *, better_first: bool, principle: Any) -> None:
+        self._example, self._better_first, self._principle = example, better_first, principle
+        self.rationale = example.rationale
+
+    @property
+    def blanks(self) -> Mapping[str, Any]:
+        """The blanks of the judge's prompt."""
+        texts = [self._example.better, self._example.worse]
+        first, second = texts if self._better_first else texts[::-1]
+        return {
+            "conversation": self._example.conversation,
+            "first": first,
+            "second": second,
+            "principle": self._principle,
+        }
+
+    def verdict(self, ending: str) -> str:
+        """What the judge should have said, in the form that `ending` asks for."""
+        letter = "A" if self._better_first else "B"
+        return {"letter": letter, "json": f'{{"better": "{letter}"}}', "reasons": self.rationale}[ending]

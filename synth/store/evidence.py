@@ -6,6 +6,7 @@ that came through two branches counts twice.
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 from synth.rows import Judgment, Row
@@ -18,7 +19,7 @@ class Evidence:
     Attributes:
         kind: as in `Judgment.kind`.
         judgments: raw judgements that were asked for; `unreadable` of them say nothing, `censored` hold a
-            bounded probability.
+            bounded probability. Samples of one order are averaged before orders are compared.
         not_asked: judgements that were not, since the answers were equal or empty.
         both_orders: pairs with two readable judgements, one an order.
         agreed: of these, pairs in which both orders name the same answer.
@@ -38,26 +39,37 @@ class Evidence:
     ties: int = 0
 
     def add(self, judgments: list[Judgment]) -> None:
-        """Count the judgements of one pair, or of one answer scored alone."""
+        """Count the judgements of one pair, one ranking, or one answer looked at alone."""
         asked = [judgment for judgment in judgments if judgment.calls]
         self.judgments += len(asked)
         self.not_asked += len(judgments) - len(asked)
-        self.unreadable += sum(judgment.value is None for judgment in asked)
+        self.unreadable += sum(judgment.unreadable is not None for judgment in asked)
         self.censored += sum(judgment.censored for judgment in judgments)
-        values = [(judgment.value, judgment.order == judgment.candidates) for judgment in judgments]
-        if self.kind == "pair" and len(values) == 2 and None not in (values[0][0], values[1][0]):
-            self._swapped(*[(value or 0.0, straight) for value, straight in values])
+        if self.kind == "pair":
+            straight, swapped = (_mean(judgments, is_swapped) for is_swapped in (False, True))
+            if straight is not None and swapped is not None:
+                self._swapped(straight, swapped)
 
-    def _swapped(self, one: tuple[float, bool], other: tuple[float, bool]) -> None:
+    def _swapped(self, straight: float, swapped: float) -> None:
+        """Count what the two orders say of the pair's first answer; it was shown first in `straight`."""
         self.both_orders += 1
-        if 0.5 in (one[0], other[0]):
+        if 0.5 in (straight, swapped):
             self.ties += 1
-        elif (one[0] > 0.5) == (other[0] > 0.5):
+        elif (straight > 0.5) == (swapped > 0.5):
             self.agreed += 1
         else:
             self.same_position += 1
-            straight = one if one[1] else other
-            self.first += straight[0] > 0.5
+            self.first += straight > 0.5
+
+
+def _mean(judgments: list[Judgment], is_swapped: bool) -> float | None:
+    """The mean of the readable judgements of one order; None if there is none."""
+    values = [
+        judgment.value
+        for judgment in judgments
+        if judgment.value is not None and (judgment.order != judgment.candidates) == is_swapped
+    ]
+    return fmean(values) if values else None
 
 
 @dataclass(slots=True)
