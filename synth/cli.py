@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 model = typer.Typer(no_args_is_help=True, help="The models on this machine.")
 app.add_typer(model, name="model")
+audit = typer.Typer(no_args_is_help=True, help="Recorded judges against people. Makes no call.")
+app.add_typer(audit, name="audit")
 
 PipelineFile = Annotated[str, typer.Argument(metavar="PIPELINE", help="a pipeline file, or the name of one")]
 VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="a version's folder, NAME/v3, or NAME")]
@@ -224,6 +226,28 @@ def fetch(name: Annotated[str, typer.Argument(help="smollm2-135m, or a Hub repos
     for part in (fetched.gguf, fetched.checkpoint):
         if part:
             print(part)
+
+
+@audit.command()
+def llmbar(
+    path: Annotated[
+        Path, typer.Argument(help="a folder that holds SUBSET/evaluators/JUDGE/PROMPT/result.json")
+    ],
+) -> None:
+    """Read the answers of LLMBar's recorded judges again: accuracy, and how often a place decides."""
+    from synth.audit import llmbar, printed
+
+    print(printed.llmbar(*llmbar.read(path)))
+
+
+@audit.command()
+def pandalm(
+    path: Annotated[Path, typer.Argument(help="a folder that holds testset-v1.json, and judges beside it")],
+) -> None:
+    """How far PandaLM's people agree, and its recorded judges with them."""
+    from synth.audit import pandalm, printed
+
+    print(printed.pandalm(pandalm.read(path)))
 
 
 def _read(name: str, allow_code: bool) -> "Pipeline":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-_Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 _DRAWS = 10_000
 
 
@@ -17,15 +17,15 @@ class Interval:
     high: float
 
 
-def wilson(wins: int, of: int) -> Interval:
+def wilson(wins: float, of: int) -> Interval:
     """The share of `wins`, with its score interval.
 
     Wilson 1927, as in Newcombe 1998, method 3. Unlike the textbook interval it stays in [0, 1] and has a
     width where all or none win.
     """
-    share, z2 = wins / of, _Z * _Z
+    share, z2 = wins / of, Z * Z
     centre = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z * sqrt(share * (1 - share) / of + z2 / (4 * of * of)) / (1 + z2 / of)
+    half = Z * sqrt(share * (1 - share) / of + z2 / (4 * of * of)) / (1 + z2 / of)
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
