@@ -12,8 +12,8 @@ from synth.errors import UserError, unknown
 
 Kind = Literal["constitutions", "seeds", "pipelines"]
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
-    "constitutions": (".md", ".txt"),
-    "seeds": (".jsonl",),
+    "constitutions": (".md", ".txt", ".json"),
+    "seeds": (".jsonl", ".jsonl.gz"),
     "pipelines": (".yaml", ".yml"),
 }
 PACKAGE = Path(__file__).parent
