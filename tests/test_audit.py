@@ -4,6 +4,7 @@ import math
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -240,6 +241,9 @@ def test_raw_judgements_become_verdicts_an_order_with_samples_averaged() -> None
         (Verdict("first"), Verdict("first", swapped=True)), "second", ("a", "b"), ("w", "j"), "j"
     )
     assert found.choices == ("first", "second")
+    unread = judgment(None, (1, 0), unreadable="no_verdict")
+    (found,) = of_row(replace(row, judgments=(unread,)), "judge")
+    assert found.verdicts == (Verdict(None, swapped=True, unreadable="no_verdict"),)
 
 
 PIPELINE = """

@@ -74,9 +74,11 @@ def test_completions_of_both_orders_are_read_and_turned_back(tmp_path: Path) -> 
     )
     found = only(tmp_path)
     assert [pair.choices for pair in found.ours] == [("first", "first"), ("first", "second"), ("first", None)]
-    assert found.ours == found.theirs == found.recorded
+    assert llmbar.differences(found.ours, found.recorded) == 0
+    assert llmbar.differences(found.theirs, found.recorded) == 0
     aligned = align(found.ours)
     assert aligned.accuracy == Share(1.5, 3)
+    assert (aligned.unreadable, dict(aligned.reasons)) == (Share(1, 6), {"no_verdict": 1})
     assert (aligned.positions.same, aligned.positions.first) == (Share(1, 3), Share(1, 1))
     assert (found.subset, found.judge, found.prompt) == ("Easy", "Kim", "Vanilla")
 
@@ -98,7 +100,9 @@ def test_with_an_explanation_the_last_verdict_counts_and_the_other_reading_is_re
 
 def test_a_bare_name_is_a_verdict_only_if_no_other_is_named(tmp_path: Path) -> None:
     llmbar_file(tmp_path, [recorded(1, (f"{A}\n{B} is wrong.", "1"), (f"Between {A} and {B}: both.", "1"))])
-    assert [pair.choices for pair in only(tmp_path).ours] == [(None, None)]
+    found = only(tmp_path)
+    assert [pair.choices for pair in found.ours] == [(None, None)]
+    assert dict(align(found.ours).reasons) == {"names_several": 2}
 
 
 def test_after_a_debate_the_bare_name_is_asked_for_and_without_one_the_sentence(tmp_path: Path) -> None:
@@ -127,6 +131,7 @@ def test_the_command_prints_every_judge_as_read_and_as_recorded(tmp_path: Path, 
     code, printed, _ = tell("audit", "llmbar", tmp_path)
     assert code == 0
     assert "\u202e" not in printed
+    assert "\nunread: no_verdict 1\n" in printed
     rows = re.findall(r"^ *Easy +Kim.*$", printed, re.MULTILINE)
     assert len(rows) == 2
     expected = "Easy Kim\ufffdX Vanilla 2 0.500 0.095 to 0.905 50 % 100 % 1 0"

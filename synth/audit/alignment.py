@@ -5,6 +5,7 @@ people and judges may say tie: a pair of which people say so has no right answer
 says so where people do not gets half a point. An unreadable verdict gets none, and stays in the count.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ class Alignment:
         ties_in, ties_out: MT-Bench's set-ups 1 and 2, of what the verdicts on a pair come to together; where
             they disagree, that is a tie.
         tie_discounted: LIMA's agreement of the same.
-        unreadable: verdicts that could not be read.
+        unreadable: verdicts that could not be read; `reasons`: how many for which reason.
         positions: same-position rate, and how many of those name the first.
         longer, lists: how often the longer answer and the one with a list is chosen, by judge and people.
         own: how often the answer is chosen that the judge's own model wrote, by judge and people.
@@ -40,6 +41,7 @@ class Alignment:
     ties_out: Share
     tie_discounted: Share
     unreadable: Share
+    reasons: Mapping[str, int]
     positions: bias.Positions
     longer: tuple[Share, Share]
     lists: tuple[Share, Share]
@@ -51,6 +53,7 @@ def align(pairs: Sequence[Compared]) -> Alignment:
     known = [pair for pair in pairs if pair.people is not None]
     decisions = [pair.decision for pair in known]
     people = [pair.people for pair in known]
+    unread = [verdict for pair in pairs for verdict in pair.verdicts if verdict.position is None]
     by_judge, by_people = bias.judged(pairs), bias.by_people(known)
     return Alignment(
         pairs=len(pairs),
@@ -59,7 +62,8 @@ def align(pairs: Sequence[Compared]) -> Alignment:
         ties_in=agreement.agreement(decisions, people),
         ties_out=agreement.without_ties(decisions, people),
         tie_discounted=agreement.tie_discounted(decisions, people),
-        unreadable=Share.of(choice is None for pair in pairs for choice in pair.choices),
+        unreadable=Share(len(unread), sum(len(pair.verdicts) for pair in pairs)),
+        reasons=Counter(verdict.unreadable or "unknown" for verdict in unread),
         positions=bias.positions(pairs),
         longer=(bias.prefers_longer(by_judge), bias.prefers_longer(by_people)),
         lists=(bias.prefers_lists(by_judge), bias.prefers_lists(by_people)),

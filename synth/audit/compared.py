@@ -29,10 +29,12 @@ class Verdict:
     Attributes:
         position: which place it chose of those that it was shown; None if nothing could be read.
         swapped: whether it was shown the pair's second answer first.
+        unreadable: why nothing could be read, as far as that is known.
     """
 
     position: Label | None
     swapped: bool = False
+    unreadable: str | None = None
 
     @property
     def choice(self) -> Label | None:
@@ -100,7 +102,8 @@ def _verdicts(judged: list[Judgment]) -> Iterator[Verdict]:
         values = [judgment.value for judgment in asked if judgment.value is not None]
         swapped = order != asked[0].candidates
         choice = _choice(fmean(values)) if values else None
-        yield Verdict(turned(choice) if swapped else choice, swapped)
+        why = None if values else asked[0].unreadable
+        yield Verdict(turned(choice) if swapped else choice, swapped, why)
 
 
 def _choice(p_first: float) -> Label:

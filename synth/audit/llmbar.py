@@ -78,7 +78,7 @@ def read(folder: Path) -> tuple[list[Recording], list[str]]:
     for file in files:
         entries = recordings.read(file, _Entry)
         if all(_is_rating(entry) for entry in entries):
-            ratings.append(str(file.parent.relative_to(folder)))
+            ratings.append(file.parent.relative_to(folder).as_posix())
         else:
             recorded.append(_recording(folder, file, entries))
     return recorded, ratings
@@ -104,7 +104,7 @@ def _recording(folder: Path, file: Path, entries: Any) -> Recording:
             texts = entry.output_1, entry.output_2
             kind.append(Compared(verdicts, LABELS[entry.label], texts, judge=judge))
     ours, theirs, recorded = map(tuple, kinds)
-    name = subset.name if subset == folder else str(subset.relative_to(folder))
+    name = subset.name if subset == folder else subset.relative_to(folder).as_posix()
     return Recording(name, judge, prompt, ours, theirs, recorded)
 
 
@@ -122,8 +122,8 @@ def _readings(
 ) -> Iterator[Verdict]:
     """The three readings of one completion: ours, theirs, and what was recorded."""
     text = entry.completion[0]
-    position, _ = said.verdict(text, spellings, alone=spellings is NAMES)
-    yield Verdict(position, swapped)
+    position, unreadable = said.verdict(text, spellings, alone=spellings is NAMES)
+    yield Verdict(position, swapped, unreadable)
     yield Verdict(said.first_listed(text.strip(), listed, at_line_start=listed is NAMES), swapped)
     winner = LABELS[entry.winner] if entry.winner else None
     yield Verdict(turned(winner) if swapped else winner, swapped)

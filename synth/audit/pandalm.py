@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, StrictInt
 
 from synth import said
 from synth.audit import agreement, recordings
@@ -34,9 +34,9 @@ class _Pair(BaseModel):
     idx: int
     response1: Any
     response2: Any
-    annotator1: int
-    annotator2: int
-    annotator3: int
+    annotator1: StrictInt
+    annotator2: StrictInt
+    annotator3: StrictInt
 
 
 class _Judged(BaseModel):
@@ -101,8 +101,8 @@ def _judge(file: Path, pairs: Mapping[int, Compared]) -> tuple[Compared, ...]:
 
 
 def _with(pair: Compared, result: str) -> Compared:
-    position, _ = said.verdict(result, VERDICTS, alone=True)
-    return Compared((Verdict(position),), pair.people, pair.texts)
+    position, unreadable = said.verdict(result, VERDICTS, alone=True)
+    return Compared((Verdict(position, unreadable=unreadable),), pair.people, pair.texts)
 
 
 def people(test_set: TestSet) -> "pd.DataFrame":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from synth.audit import llmbar as recorded
 from synth.audit import pandalm as tested
+from synth.audit.alignment import align
 from synth.audit.shares import Share
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def llmbar(recordings: Sequence[recorded.Recording], ratings: Sequence[str]) -> 
     lines = [
         "read by us: the last verdict that is named",
         _text(_readings(recorded.table(recordings, "ours"))),
+        f"unread: {_reasons(recordings)}",
         "\nread as LLMBar's program does: the verdict that its list has first, wherever it stands",
         _text(_readings(recorded.table(recordings, "theirs"))),
         f"\n{LLMBAR_COUNTED}",
@@ -33,6 +35,11 @@ def llmbar(recordings: Sequence[recorded.Recording], ratings: Sequence[str]) -> 
     if ratings:
         lines.append(f"Left out: {len(ratings)} recordings of ratings, which hold no verdicts.")
     return "\n".join(lines)
+
+
+def _reasons(recordings: Sequence[recorded.Recording]) -> str:
+    whole = align([pair for recording in recordings for pair in recording.ours]).reasons
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(whole.items())) or "none"
 
 
 def _readings(table: "pd.DataFrame") -> "pd.DataFrame":

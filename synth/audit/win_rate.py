@@ -90,7 +90,7 @@ def length_controlled(
     features = np.column_stack([np.ones(len(kept)), np.tanh(longer / spread)])
     wins = np.array([preferences[number] for number in kept], dtype=np.float64) - 1
     folds = _folds([instructions[number] for number in kept])
-    strengths = [float(strength) for strength in np.logspace(4, -4, 10)]
+    strengths = [float(strength) for strength in np.logspace(-4, 4, 10)]
     best = min(strengths, key=lambda strength: _held_out_loss(features, wins, folds, strength))
     weights = _fitted(features, wins, best)
     error = np.sqrt(np.linalg.inv(_curve(features, weights, best))[0, 0])
