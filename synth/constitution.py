@@ -3,16 +3,18 @@
 A title, optional prose, then a section a principle: ``## id``, the principle in plain words, and where
 wanted its own wording for a method, each on a line that begins with ``Critique:``, ``Revise:``,
 ``Judge:`` or ``Weight:``. A file without sections is read as bare paragraphs, a principle each, named
-by its first words.
+by its first words. So is a JSON list of texts; see `synth.constitution_json` for what else JSON may hold.
 """
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from synth import constitution_json
 from synth.errors import Problem, UserError
 
 KEYS = ("critique", "revise", "judge", "weight")
@@ -64,8 +66,8 @@ def _height(chance: str, principle: Principle) -> float:
 
 
 @dataclass(slots=True)
-class _Section:
-    """A principle while it is read: where it starts, and its lines by key ("" is the principle)."""
+class Section:
+    """A principle as it stands in the file: where it starts, 0 in JSON, and its lines by key, "" its text."""
 
     id: str
     line: int
@@ -78,52 +80,81 @@ def read(path: Path) -> Constitution:
     Raises:
         UserError: every mistake in the file, each with its line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(Problem(f"not UTF-8 text: {error.reason}", str(path))) from error
-    has_sections = any(line.startswith("## ") for line in lines)
-    sections = list(_sections(lines) if has_sections else _named(_paragraphs(lines)))
-    problems = [Problem(message, str(path), line) for line, message in _mistakes(sections)]
-    if not sections:
+    found = sections(path)
+    problems = [Problem(message, str(path), line) for line, message in _mistakes(found)]
+    if not found:
         problems.append(
             Problem("no principle: a constitution needs at least one '## id' section", str(path), 1)
         )
     if problems:
         raise UserError(problems)
-    return Constitution(path.stem, tuple(_principle(section) for section in sections))
+    return Constitution(path.stem, tuple(_principle(section) for section in found))
 
 
-def _sections(lines: list[str]) -> Iterator[_Section]:
-    section: _Section | None = None
+def sections(path: Path) -> list[Section]:
+    """The principles of `path` as they stand there, whatever is wrong with them.
+
+    Raises:
+        UserError: it is not text, or not JSON, or JSON of another form.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(Problem(f"not UTF-8 text: {error.reason}", str(path))) from error
+    if path.suffix == ".json":
+        return list(_named(_from_json(text, path)))
+    lines = text.splitlines()
+    has_sections = any(line.startswith("## ") for line in lines)
+    return list(_sections(lines) if has_sections else _named(_paragraphs(lines)))
+
+
+def _from_json(text: str, path: Path) -> Iterator[Section]:
+    try:
+        principles, wrong = constitution_json.read(text)
+    except json.JSONDecodeError as error:
+        raise UserError(Problem(f"not JSON: {error.msg}", str(path), error.lineno, error.colno)) from error
+    except RecursionError as error:
+        raise UserError(Problem("nested too deep to be a constitution", str(path))) from error
+    if wrong:
+        raise UserError([Problem(message, str(path)) for message in wrong])
+    for parts in principles:
+        id_ = parts.pop("id")
+        yield Section(id_, 0, {"": [], **{key: [value] for key, value in parts.items()}})
+
+
+def _sections(lines: list[str]) -> Iterator[Section]:
+    section: Section | None = None
     key = ""
     for number, line in enumerate(lines, start=1):
         if line.startswith("## "):
             if section:
                 yield section
-            section, key = _Section(line[3:].strip(), number), ""
+            section, key = Section(line[3:].strip(), number), ""
         elif section:
             key = _add(section, key, line.strip())
     if section:
         yield section
 
 
-def _paragraphs(lines: list[str]) -> Iterator[_Section]:
-    section: _Section | None = None
+def _paragraphs(lines: list[str]) -> Iterator[Section]:
+    section: Section | None = None
     for number, line in enumerate([*lines, ""], start=1):
         if line.startswith("#") or not line.strip():
             if section:
                 yield section
             section = None
             continue
-        section = section or _Section("", number)
+        section = section or Section("", number)
         section.parts[""].append(line.strip())
 
 
-def _named(paragraphs: Iterator[_Section]) -> Iterator[_Section]:
-    """Give each its first words as its id: six, or as many as tell it from those before it."""
+def _named(paragraphs: Iterator[Section]) -> Iterator[Section]:
+    """Give each without one its first words as its id: six, or as many as tell it from those before it."""
     taken: set[str] = set()
     for section in paragraphs:
+        if section.id:
+            yield section
+            continue
         words = re.findall(r"[a-z0-9]+", _text(section).lower()) or ["principle"]
         count = FEWEST_WORDS
         while "-".join(words[:count]) in taken and count < len(words):
@@ -133,7 +164,7 @@ def _named(paragraphs: Iterator[_Section]) -> Iterator[_Section]:
         yield section
 
 
-def _add(section: _Section, key: str, line: str) -> str:
+def _add(section: Section, key: str, line: str) -> str:
     """Add `line` to `section`; returns the key that the next line goes on with."""
     found = _KEY.fullmatch(line)
     if found:
@@ -144,11 +175,11 @@ def _add(section: _Section, key: str, line: str) -> str:
     return key
 
 
-def _text(section: _Section, key: str = "") -> str:
+def _text(section: Section, key: str = "") -> str:
     return " ".join(line for line in section.parts.get(key, ()) if line)
 
 
-def _mistakes(sections: list[_Section]) -> Iterator[tuple[int, str]]:
+def _mistakes(sections: list[Section]) -> Iterator[tuple[int, str]]:
     first: dict[str, int] = {}
     for section in sections:
         if not _ID.fullmatch(section.id):
@@ -172,7 +203,7 @@ def _is_positive(text: str) -> bool:
         return False
 
 
-def _principle(section: _Section) -> Principle:
+def _principle(section: Section) -> Principle:
     return Principle(
         id=section.id,
         text=_text(section),

@@ -1,6 +1,7 @@
 """Constitutions: how a file is read, what is wrong with it, and how a principle is drawn."""
 
 import hashlib
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -143,6 +144,81 @@ def test_a_weight_is_a_positive_number(tmp_path: Path, weight: str) -> None:
 def test_a_file_that_is_no_text_is_a_mistake(tmp_path: Path) -> None:
     [(_, message)] = mistakes(tmp_path, b"## rule\n\xff\xfe\n")
     assert "not UTF-8" in message
+
+
+# JSON
+
+PAPER = {
+    "harmful0": {
+        "prompt": ["\n\nCritiqueRequest: Say what is unkind.\n\nCritique:"],
+        "edit_request": "\n\nRevisionRequest: Please make it kind.\n\nRevision:",
+    },
+    "harmful1": {"prompt": "Say what is untrue.", "edit_request": "Make it\n true."},
+}
+
+
+def read_json(folder: Path, value: object) -> Constitution:
+    path = folder / "rules.json"
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return constitution.read(path)
+
+
+def test_principles_load_from_the_paper_s_critique_and_revision_requests(tmp_path: Path) -> None:
+    assert read_json(tmp_path, PAPER).principles == (
+        Principle("harmful0", "Please make it kind.", "Say what is unkind.", "Please make it kind."),
+        Principle("harmful1", "Make it true.", "Say what is untrue.", "Make it true."),
+    )
+
+
+def test_principles_load_from_the_paper_s_questions_to_a_judge(tmp_path: Path) -> None:
+    rules = read_json(tmp_path, ["\nChoose the kinder one. Options:", "\nWhich is truer? Options:"])
+    assert rules.principles == (
+        Principle("choose-the-kinder-one", "Choose the kinder one.", judge="Choose the kinder one."),
+        Principle("which-is-truer", "Which is truer?", judge="Which is truer?"),
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"be-kind": {"text": "Be kind.", "judge": "Kinder?", "weight": 2.5}, "be-brief": "Be brief."},
+        [{"id": "be-kind", "text": "Be kind.", "judge": "Kinder?", "weight": "2.5"}, "Be brief."],
+        [{"text": "Be  kind.", "judge": "Kinder?", "weight": 2.5}, {"text": "Be\nbrief."}],
+    ],
+    ids=["an object", "a list", "a list without names"],
+)
+def test_principles_load_from_an_editable_json_file_as_from_text(tmp_path: Path, value: object) -> None:
+    text = "## be-kind\nBe kind.\nJudge: Kinder?\nWeight: 2.5\n\n## be-brief\nBe brief.\n"
+    assert read_json(tmp_path, value) == read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('{"a": "Be kind."', r"rules\.json:1:17  not JSON"),
+        ("3", "expected a list or an object of principles, found 3"),
+        ("[]", "no principle"),
+        ('{"a": "x", "a": "y"}', "'a' is there twice"),
+        ('{"a": {"text": "x", "text": "y"}}', "principle 'a': 'text' is there twice"),
+        ([7], "principle 1: expected a text or an object, found 7"),
+        ([{"txt": "x"}], "unknown key 'txt'. Did you mean 'text'"),
+        ([{"text": ["x"]}], r"text: expected a text, found \[\"x\"\]"),
+        ([{"text": "x", "weight": None}], "weight: expected a positive number, found null"),
+        ([{"text": "x", "weight": -1}], "expected a positive number, found '-1'"),
+        ('[{"text": "x", "weight": Infinity}]', "expected a positive number, found 'inf'"),
+        ([{"judge": "x"}], "has no text"),
+        ({"Be Kind": "x"}, "lower-case words joined by hyphens"),
+        ({"a": {"prompt": ["x", "y"], "edit_request": "z"}}, "one critique request"),
+        ({"a": {"prompt": "x"}}, "one critique request"),
+        ({"a": {"prompt": "x", "edit_request": "y", "judge": "z"}}, "nothing else"),
+        (["\n\nHuman: Hi\n\nAssistant: Hello"], "a transcript is no principle"),
+        ('["\\ud800"]', "half a character"),
+        ("[" * 100_000, "nested too deep|not JSON"),
+    ],
+)
+def test_what_is_wrong_with_json_is_said(tmp_path: Path, value: object, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read_json(tmp_path, value)
 
 
 # Drawing
