@@ -358,16 +358,14 @@ async def test_answers_at_a_random_turn_share_its_prefix(
 async def test_the_turn_is_drawn_by_the_seed(
     pipeline: ReadPipeline, make: Make, openings: list[str], project: Path
 ) -> None:
-    async def turns(seed: int, into: str) -> list[tuple[int, int]]:
-        text = dialogue(more="  - resample_turn: {model: assistant}\n").replace(
-            "models:", f"seed: {seed}\nmodels:", 1
-        )
+    async def turns(seed: int, into: str) -> list[int]:
+        more = "  - resample_turn: {model: assistant}\n"
+        text = dialogue(more=more, views="sft").replace("models:", f"seed: {seed}\nmodels:", 1)
         version, _ = await make(pipeline(text), into=project / into)
-        known = [orjson.loads(line["facts"])["resample_turn"] for line in version.rows("conversations")]
-        return [(each["turn"], each["of"]) for each in known]
+        return [len(line["prompt"]) for line in version.rows("sft")]
 
     first = await turns(1, "a")
-    assert len(first) == 4
+    assert len(first) == 4 * 2
     assert await turns(1, "b") == first
     assert await turns(2, "c") != first
 
@@ -378,14 +376,15 @@ async def test_the_whole_dialogue_and_the_cut_one_can_be_in_one_dataset(
     more = "  - resample_turn: {model: assistant}\n  - length: {from: converse, least: 1}\n"
     version, _ = await make(pipeline(dialogue(more=more)))
     assert version.manifest["rows"] == 8
+    view = version.manifest["views"]["conversations"]
+    assert (view["rows"], view["left_out"]) == ({"train": 4}, {"several_answers": 4})
 
 
 # The view
 
 
-def shown(*turns: Message, answer: Answer | None = None) -> dict[str, Any] | LeftOut:
-    row = sourced(turns, 0)
-    [line] = Conversations().show(row.answered(answer) if answer else row)
+def shown(*turns: Message, **answers: Answer) -> dict[str, Any] | LeftOut:
+    [line] = Conversations().show(sourced(turns, 0).answered(*answers.values()))
     return line
 
 
@@ -394,6 +393,7 @@ def test_a_dialogue_whose_roles_are_out_of_order_is_left_out_and_counted() -> No
     fine = Answer("Said.")
     assert shown(user) == LeftOut("no_answer")
     assert shown(user, answer=Answer("Sa", finish="length")) == LeftOut("cut_off")
+    assert shown(user, answer=fine, other=fine) == LeftOut("several_answers")
     assert shown(assistant, user, answer=fine) == LeftOut("roles_misplaced")
     assert shown(system, answer=fine) == LeftOut("roles_misplaced")
     assert shown(user, user, answer=fine) == LeftOut("roles_do_not_alternate")
@@ -408,3 +408,19 @@ def test_a_dialogue_whose_roles_are_out_of_order_is_left_out_and_counted() -> No
         "assistant",
     ]
     assert line["turns"] == 2
+    revised = shown(user, answer=fine, other=Answer("Better.", parent=0))
+    assert isinstance(revised, dict)
+    assert revised["messages"][-1]["content"] == "Better."
+
+
+# What is shipped
+
+
+async def test_the_shipped_pipeline_keeps_whole_dialogues_and_compares_turns(
+    pipeline: ReadPipeline, make: Make
+) -> None:
+    shipped = (Path(__file__).parents[1] / "pipelines" / "dialogue.yaml").read_text(encoding="utf-8")
+    read = pipeline(shipped.replace("{provider: local, model: smollm2-135m}", "{provider: scripted}"))
+    version, _ = await make(read, limit=4)
+    assert version.manifest["rows"] == 8
+    assert version.manifest["judges"]["judge_pairs"]["judgments"] == 8

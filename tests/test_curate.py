@@ -389,3 +389,18 @@ def test_a_quota_is_filled_as_far_as_there_are_rows_whatever_their_order(
     assert reasons.get("source_without_quota", 0) == there["C"]
     shuffled = dice.sample(rows, len(rows))
     assert curated(tmp_path, shuffled, **fields)[0] == kept
+
+
+# What is shipped
+
+
+async def test_the_shipped_posts_show_the_rules(pipeline: ReadPipeline, make: Make) -> None:
+    shipped = (Path(__file__).parents[1] / "pipelines" / "lima.yaml").read_text(encoding="utf-8")
+    read = pipeline(shipped.replace("{provider: local, model: smollm2-135m}", "{provider: scripted}"))
+    version, _ = await make(read, limit=8)
+    assert dropped(version, "answer_style") == {"first_person": 1}
+    assert dropped(version, "posts") == {"near_duplicate": 1}
+    assert step(version, "posts")["note"].startswith(
+        "6 of 750; short of: science 397 of 400, how_to 347 of 350; 6 "
+    )
+    assert step(version, "answers")["note"].startswith("8 of 250; ROUGE-L")

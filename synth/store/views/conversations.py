@@ -12,8 +12,9 @@ from synth.store.views import CHAT, LeftOut, View, chat, unfit
 
 
 class Conversations(View):
-    """One line a row: its prompt and its last answer as one list of messages; TRL's conversational type.
+    """One line a row: its prompt and its answer, or that answer's last revision, as one list of messages.
 
+    The type is TRL's conversational one. A row with several samples has no one end, and is left out.
     ``turns`` counts the assistant's; ``facts`` is what is known of the row, as JSON: who played which side,
     how it ended, its source and licence. A system message stays where it stands.
     """
@@ -23,9 +24,10 @@ class Conversations(View):
     )
 
     def show(self, row: Row) -> Iterator[dict[str, Any] | LeftOut]:
-        """Yield `row` as a dialogue, unless its last answer is unfit or its roles do not alternate."""
-        if not row.answers:
-            yield LeftOut("no_answer")
+        """Yield `row` as a dialogue, if it has one fit end and its roles alternate."""
+        fresh = sum(answer.parent is None for answer in row.answers)
+        if fresh != 1:
+            yield LeftOut("several_answers" if fresh else "no_answer")
             return
         messages = (*row.prompt, Message("assistant", row.answers[-1].text))
         if reason := unfit(row.answers[-1]) or misplaced(messages):
