@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import random
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from synth.constraints.accuracy import Accuracy, Followed, Share, accuracy, followed
 from synth.constraints.catalogue import TYPES, read, read_all
 from synth.constraints.conflicts import apart, clash, conflicts
+from synth.constraints.draw import RARE_LETTERS, WORDS, asked, draw, relaxed
 from synth.constraints.language import LANGUAGES, language
 from synth.constraints.letter_case import CapitalWordFrequency
 from synth.constraints.modes import follows, tells_apart, variants
@@ -373,6 +375,55 @@ def test_a_relaxed_constraint_pair_needs_a_chosen_that_passes_and_a_rejected_tha
     assert not tells_apart(asked, relaxed, good)
     assert not tells_apart(asked, good, '"Snow falls."'), "the relaxed reply follows all the same"
     assert not tells_apart(asked, "", relaxed), "neither follows"
+
+
+# Drawing
+
+
+def test_drawn_constraints_never_clash_and_read_back_from_what_a_row_would_hold() -> None:
+    for seed in range(300):
+        drawn = draw("Say something.", seed % 6 + 1, random.Random(seed))
+        ids = [constraint.id for constraint in drawn]
+        assert 1 <= len(ids) <= seed % 6 + 1
+        assert conflicts(ids) == []
+        assert not any(clash(one, other) for one in ids for other in ids if one != other)
+        assert read_all(ids, [constraint.model_dump() for constraint in drawn]) == drawn
+
+
+def test_the_same_dice_draw_the_same_constraints_and_others_draw_others() -> None:
+    drawn = [draw("Hi.", 3, random.Random(seed)) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_every_type_is_drawn_sooner_or_later_and_first_about_equally_often() -> None:
+    first = [draw("Hi.", 1, random.Random(f"dice {n}"))[0].id for n in range(1000)]
+    counts = {id_: first.count(id_) for id_ in TYPES}
+    assert sum((count - 40) ** 2 / 40 for count in counts.values()) < 51.2, "χ² with 24 degrees, p = 0.001"
+
+
+def test_words_drawn_for_one_reply_are_all_different_and_hold_no_rare_letter() -> None:
+    assert not any(letter in word for word in WORDS for letter in RARE_LETTERS)
+    for seed in range(100):
+        words = [
+            word
+            for constraint in draw("Hi.", 6, random.Random(seed))
+            for name, value in constraint.model_dump().items()
+            if name in ("keywords", "keyword", "forbidden_words", "first_word")
+            for word in ([value] if isinstance(value, str) else value)
+        ]
+        assert len(words) == len(set(words))
+
+
+def test_a_prompt_that_asks_for_constraints_begins_as_it_was_and_names_each() -> None:
+    drawn = draw("Describe rain.", 4, random.Random(5))
+    text = asked("Describe rain.", drawn)
+    assert text.startswith("Describe rain.\n\n")
+    assert all(constraint.words() in text for constraint in drawn)
+
+
+def test_relaxing_leaves_out_each_constraint_in_turn() -> None:
+    drawn = draw("Hi.", 3, random.Random(8))
+    assert list(relaxed(drawn)) == [drawn[1:], [drawn[0], drawn[2]], drawn[:2]]
 
 
 # The four metrics

@@ -2,7 +2,8 @@
 
 `apart` is IFEval's own table, ``INSTRUCTION_CONFLICTS`` of its code: symmetric, and no type goes with
 itself. Its data file does not always keep to it. `clash` adds pairs that the table allows and that leave
-little or nothing to satisfy: a fixed word inside a reply whose case or script is fixed otherwise.
+little or nothing to satisfy: a fixed word inside a reply whose case or script is fixed otherwise, two
+things that both stand first or last, a prompt to repeat that may hold a comma.
 """
 
 from collections.abc import Iterable
@@ -63,6 +64,7 @@ _CLASH = {
     },
     "startend:end_checker": {"detectable_content:postscript", "combination:two_responses"},
     "startend:quotation": {"length_constraints:nth_paragraph_first_word"},
+    "combination:repeat_prompt": {"punctuation:no_comma"},
     "length_constraints:nth_paragraph_first_word": {"detectable_format:title"},
 }
 

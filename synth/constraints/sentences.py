@@ -19,7 +19,7 @@ _GOES_ON = re.compile(
 )
 _MAY_GO_ON = re.compile(
     rf"{_BEFORE}(?:etc|approx|Inc|Ltd|Co|Corp|Jr|Sr|a\.m|p\.m|dept|est|min|max|al"
-    r"|Jan|Feb|Mar|Apr|Aug|Sept|Oct|Nov|Dec)\Z"
+    r"|[0-9]{1,3}|Jan|Feb|Mar|Apr|Aug|Sept|Oct|Nov|Dec)\Z"
 )
 _LONGEST_ABBREVIATION = 12
 
