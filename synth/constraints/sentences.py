@@ -1,9 +1,9 @@
 """Sentences of a text, by a rule and without a model.
 
 A sentence ends with a full stop, question or exclamation mark, and what closes quotes and brackets after
-it, before white space or the end. A full stop does not end one after an initial, a title or the like; nor
-after "etc." and its kind before a small letter. A line break alone ends nothing, as in nltk's punkt, so
-that a list without full stops is one sentence.
+it, before white space or the end. A full stop does not end one after an initial, a title or the like; nor,
+before a small letter, after "etc.", a month or the number of a list. A line break alone ends nothing, as in
+nltk's punkt, so that a list without full stops is one sentence.
 """
 
 import re
