@@ -2,22 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from jsonschema import Draft202012Validator
-
-from synth import seeds
-from synth.errors import Problem, UserError
+from synth import jsonlines
 from synth.rows import Message
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["prompt", "better", "worse", "rationale"],
-    "additionalProperties": False,
-    "properties": {
-        key: {"type": "string", "pattern": r"\S"} for key in ("id", "prompt", "better", "worse", "rationale")
-    },
-}
+KEYS = ("prompt", "better", "worse", "rationale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +25,9 @@ class JudgeExample:
 
 
 def read(path: Path) -> list[JudgeExample]:
-    """The examples in `path`.
+    """The examples in `path`, one JSON object of texts a line.
 
     Raises:
         UserError: every malformed line, by its number.
     """
-    validator = Draft202012Validator(SCHEMA)
-    examples, problems = [], []
-    for number, line in seeds.lines(path):
-        if isinstance(line, Problem):
-            problems.append(line)
-            continue
-        mistakes = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(line)]
-        problems += [Problem(mistake, str(path), number) for mistake in mistakes]
-        if not mistakes:
-            examples.append(JudgeExample(*(line[key] for key in ("prompt", "better", "worse", "rationale"))))
-    if not examples and not problems:
-        problems = [Problem("no example in this file", str(path), 1)]
-    if problems:
-        raise UserError(problems)
-    return examples
+    return [JudgeExample(*values) for values in jsonlines.texts(path, KEYS)]

@@ -117,7 +117,7 @@ class PairJudge(Each):
         elif self.pairs == "samples" and len(fresh) > 1:
             yield fresh[0], fresh[1]
         elif self.pairs == "revision" and revised:
-            yield _origin(row, revised[-1]), revised[-1]
+            yield row.origin(revised[-1]), revised[-1]
 
     def _orders(self, pair: Pair, chance: str) -> list[Pair]:
         """Both orders; or one that chance picks, so that no kind of answer always stands first."""
@@ -127,12 +127,6 @@ class PairJudge(Each):
     def questions(self, rows: float) -> float:
         """About how many questions `rows` rows give; three answers a row are assumed for all pairs."""
         return rows * (1 + self.both_orders) * self.samples * (3 if self.pairs == "all" else 1)
-
-
-def _origin(row: Row, number: int) -> int:
-    """The fresh answer that answer `number` was revised from, however often."""
-    parent = row.answers[number].parent
-    return number if parent is None else _origin(row, parent)
 
 
 def shown(question: Question) -> Mapping[str, Any]:

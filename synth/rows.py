@@ -136,6 +136,11 @@ class Row:
         """This row with more judgements."""
         return replace(self, judgments=self.judgments + judgments)
 
+    def origin(self, number: int) -> int:
+        """Index of the fresh answer that answer `number` was revised from, however often; itself if fresh."""
+        parent = self.answers[number].parent
+        return number if parent is None else self.origin(parent)
+
     def noted(self, step: str, **known: Any) -> "Row":
         """This row with facts that `step` knows, beside those that it knew before."""
         return replace(self, facts={**self.facts, step: {**self.facts.get(step, {}), **known}})

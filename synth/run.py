@@ -108,7 +108,7 @@ async def make(pipeline: Pipeline, project: Project, watch: Watch, limit: int | 
             watch.phase = "committing"
             if not len(rows):
                 raise SynthError(f"no row reached the end of the pipeline: {_drops(watch.accounts)}")
-            origin = {"synth": synth.__version__, **accounting(watch)}
+            origin = {"synth": synth.__version__, "made_from": _files(pipeline), **accounting(watch)}
             return commit(rows, pipeline.dataset, journal, origin, pipeline.text, project.datasets)
 
 
@@ -217,6 +217,11 @@ def accounting(watch: Watch) -> dict[str, Any]:
     for call in calls:
         del call["failures"]
     return {"steps": steps, "calls": calls}
+
+
+def _files(pipeline: Pipeline) -> dict[str, str]:
+    """SHA-256 of every file that the pipeline reads besides itself, by its name."""
+    return {f"{path.parent.name}/{path.name}": assets.digest(path) for path in pipeline.assets}
 
 
 def train_on(version: Version, pipeline: Pipeline, project: Project, watch: Watch) -> dict[str, Trained]:

@@ -83,7 +83,8 @@ class ProviderServer:
     """The server. A context manager, `with` or `async with`; it runs in a thread of its own.
 
     Attributes:
-        answer: what to answer: a text, a whole body, or a fault. None for the usual made answer.
+        answer: what to answer: a text, a whole body, or a fault. None, or what it returns as None, for the
+            usual made answer.
         script: faults for the first requests, one each, in the order of arrival; None for none.
         fault: a fault for a body, or None; asked once `script` is used up.
         latency: seconds before every answer, or a function of the body.
@@ -93,7 +94,7 @@ class ProviderServer:
         log_file: also append every request there, and once more when its answer was sent; see `read_log`.
     """
 
-    answer: Callable[[Body], "str | Fault | Body"] | None = None
+    answer: Callable[[Body], "str | Fault | Body | None"] | None = None
     script: Iterable[Fault | None] = ()
     fault: Callable[[Body], Fault | None] | None = None
     latency: float | Callable[[Body], float] = 0.0

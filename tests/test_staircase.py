@@ -24,6 +24,7 @@ STAIRS = """
     run
     estimate
     screen
+    amend
     cli
     __main__
 """

@@ -66,7 +66,7 @@ def commit(tmp_path: Path) -> Commit:
         journal.filtered("length", "some-row", "too_short", "its text")
         for one in rows:
             spool.add(one)
-        origin = {"synth": "0", "steps": [], "calls": []}
+        origin = {"synth": "0", "made_from": {}, "steps": [], "calls": []}
         try:
             planned = DatasetSpec(**{"name": "d", "views": VIEWS, "test_fraction": 0.3, **plan})
             return version.commit(spool, planned, journal, origin, "name: d\n```\n", into / "datasets")

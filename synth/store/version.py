@@ -201,7 +201,7 @@ def _write(rows: Spool, spec: DatasetSpec, journal: Journal, partial: Path) -> d
                 lineage.add(line)
             split = "test" if row.root in test else "train"
             for name, view in spec.views.items():
-                counts[name].add(view.show(row), split, tables[name, split])
+                counts[name].add(view.shown(row), split, tables[name, split])
     _write_dropped(journal, partial)
     views = {name: _view(name, counts[name], spec.views[name], tables, partial) for name in spec.views}
     content = {"license": spec.license, "views": {name: view["content"] for name, view in views.items()}}

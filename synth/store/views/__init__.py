@@ -1,12 +1,12 @@
 """Views: the rows in the shape that a consumer wants. One file each; the columns are TRL's."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from synth.rows import Answer, Message, Row
 
@@ -29,9 +29,29 @@ class View(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True)
     columns: ClassVar[pa.Schema]
 
+    where: dict[str, Any] = Field(
+        default_factory=dict,
+        description="only rows of which a step noted this, such as {constitutional_open.half: sft}",
+    )
+
+    def shown(self, row: Row) -> Iterator[dict[str, Any] | LeftOut]:
+        """What `row` shows as, if `where` picks it."""
+        if all(_noted(row, path) == wanted for path, wanted in self.where.items()):
+            yield from self.show(row)
+        else:
+            yield LeftOut("not_picked")
+
     @abstractmethod
     def show(self, row: Row) -> Iterator[dict[str, Any] | LeftOut]:
         """Yield what `row` shows as, or why it does not, in the order of ids."""
+
+
+def _noted(row: Row, path: str) -> Any:
+    """What the facts of `row` hold under ``step.key``, or a column of its source under ``key``; else None."""
+    found: Any = row.facts
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def unfit(answer: Answer) -> str | None:

@@ -24,6 +24,9 @@ class Sft(View):
     answers: Literal["auto", "revisions", "last", "all", "best", "passed"] = Field(
         "auto", description="auto: the revisions where a row has some, else all answers"
     )
+    up_to: int | None = Field(
+        None, ge=1, description="revisions: of the first so many rounds, as SL-CAI-n is trained on"
+    )
     judge: str | None = Field(
         None,
         description="id of the judging step that best or passed goes by; if left out, best goes by the last "
@@ -66,7 +69,7 @@ class Sft(View):
         if self.answers == "last":
             return every[-1:]
         if self.answers == "revisions" or (self.answers == "auto" and revised):
-            return revised
+            return revised[: self.up_to]
         return every
 
     def _best(self, row: Row) -> int | LeftOut:
