@@ -29,7 +29,8 @@ class BestOf(Each):
     """Find the best and the worst of a row's scored answers.
 
     Needs: a row whose answers a judging step scored alone. Gives: the same row with facts about its samples,
-    and with ``keep: best`` only its best answer. Costs: nothing.
+    in which answers go by the index that they had; with ``keep: best`` the best is its only answer, and
+    judgements of several answers are gone. Costs: nothing.
     """
 
     judge: str | None = Field(None, description="id of the scoring step to go by; the last one if left out")

@@ -5,8 +5,8 @@ each answers under a system message for helpfulness, truthfulness, honesty or ve
 by the data set that the prompt came from; temperature 1, top_p 1, at most 1,024 tokens. The mix is the
 published table's, or that of the released code, which differ for FLAN, FalseQA and TruthfulQA.
 
-Differs: the wordings of the principles are ours, four each; a data set that the table does not know gets
-helpfulness, as in the code.
+Differs: the wordings of the principles are ours, four each. A data set that the mix does not name gets
+helpfulness, as in the code, or what the mix has under the name `other`.
 """
 
 import random
@@ -111,7 +111,7 @@ class RespondPool(Each):
 
     def _principle(self, row: Row, place: int, bench: Bench) -> Principle:
         mix = MIXES[self.mix] if isinstance(self.mix, str) else self.mix
-        weights = mix.get(str(row.facts.get(self.source, "")), ALL_HELPFUL)
+        weights = mix.get(str(row.facts.get(self.source, ""))) or mix.get("other", ALL_HELPFUL)
         dice = random.Random(bench.chance(f"{row.id}:principle", place))
         [drawn] = dice.choices(list(weights), list(weights.values()))
         return drawn
