@@ -28,6 +28,7 @@ accept: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/novelty.py
 
 clean:
 	rm -rf $(VENV)
