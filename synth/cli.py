@@ -32,10 +32,13 @@ model = typer.Typer(no_args_is_help=True, help="The models on this machine.")
 app.add_typer(model, name="model")
 audit = typer.Typer(no_args_is_help=True, help="Recorded judges against people. Makes no call.")
 app.add_typer(audit, name="audit")
+constitution = typer.Typer(no_args_is_help=True, help="Principles: what is odd, what changed, what it costs.")
+app.add_typer(constitution, name="constitution")
 
 PipelineFile = Annotated[str, typer.Argument(metavar="PIPELINE", help="a pipeline file, or the name of one")]
 VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="a version's folder, NAME/v3, or NAME")]
 Limit = Annotated[int | None, typer.Option(min=1, help="begin at most so many rows in every source")]
+ConstitutionFile = Annotated[str, typer.Argument(help="a constitution file, or the name of one")]
 AllowCode = Annotated[bool, typer.Option(help="run Python modules of yours that the pipeline names")]
 
 
@@ -248,6 +251,52 @@ def pandalm(
     from synth.audit import pandalm, printed
 
     print(printed.pandalm(pandalm.read(path)))
+
+
+@constitution.command("check")
+def check_constitution(file: ConstitutionFile) -> None:
+    """Find every mistake in FILE, and note what a person should look at again."""
+    from synth.amend import shown
+    from synth.amend.check import check as look
+
+    path = _constitution(file)
+    shown.checked(look(path), path, _console())
+
+
+@constitution.command()
+def diff(before: ConstitutionFile, after: ConstitutionFile) -> None:
+    """Say which principles were added, removed and changed, and what share of draws that moves."""
+    from synth.amend import shown
+    from synth.amend.diff import diff as compare
+    from synth.constitution import read
+
+    shown.compared(compare(read(_constitution(before)), read(_constitution(after))), _console())
+
+
+@constitution.command()
+def cost(
+    before: ConstitutionFile,
+    after: ConstitutionFile,
+    pipeline: Annotated[str, typer.Option(help="a pipeline file that goes by one of them, or its name")],
+    limit: Limit = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Say what a run would buy again with AFTER in the place of BEFORE. Makes no call."""
+    from synth.amend import shown
+    from synth.amend.cost import cost as follow
+    from synth.constitution import read
+
+    paths = [_constitution(name) for name in (before, after)]
+    for path in paths:
+        read(path)
+    read_ = _read(pipeline, allow_code)
+    shown.priced(asyncio.run(follow(*paths, read_, _project(), limit)), _console())
+
+
+def _constitution(name: str) -> Path:
+    from synth import assets
+
+    return Path(name) if Path(name).is_file() else assets.find("constitutions", name, Path())
 
 
 def _read(name: str, allow_code: bool) -> "Pipeline":
