@@ -108,7 +108,7 @@ def blocks(text: str, form: Form, mode: Mode) -> list[Candidate]:
 def _blocks(text: str, form: Form) -> list[Candidate]:
     """Blocks by their own numbers, which stand at the start of a line."""
     starts = list(_BLOCK.finditer(text))
-    ends = [*(start.start() for start in starts[1:]), len(text)]
+    ends = [start.start() for start in starts[1:]] + [len(text)] * bool(starts)
     found = []
     for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
         if form.end is not None and int(start[1]) >= form.end:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Make, ReadPipeline, WriteLines
+from growing import kept_rows, saying
 from hypothesis import given
 from hypothesis import strategies as st
 from provider_server import Fault, ProviderServer
@@ -16,7 +17,6 @@ from provider_server import Fault, ProviderServer
 from synth import assets, seeds
 from synth.errors import ProviderError, UserError
 from synth.instructions import UNFIT, Candidate, Form, Mode, listed, reason_unfit
-from synth.journal import Journal
 from synth.rouge import f_measure, faithful_tokens
 from synth.rows import Row
 
@@ -42,15 +42,7 @@ Grow = Callable[..., Any]
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
     """Every row that goes on, with its facts."""
-    kept: list[Row] = []
-    usual = Journal.continued
-
-    def continued(self: Journal, step: str, row: str, going: list[Row]) -> None:
-        kept.extend(going)
-        usual(self, step, row, going)
-
-    monkeypatch.setattr(Journal, "continued", continued)
-    return kept
+    return kept_rows(monkeypatch)
 
 
 @pytest.fixture
@@ -64,19 +56,6 @@ def grow(pipeline: ReadPipeline, make: Make, server: ProviderServer, rows: list[
         return list(rows), watch.accounts["self_instruct"].filtered
 
     return grow_
-
-
-def saying(server: ProviderServer, *texts: str, finish: str = "stop") -> None:
-    """Have the server answer `texts`, one each, and then its usual invention."""
-    left = list(texts)
-
-    def answer(body: dict[str, Any]) -> Any:
-        if not left:
-            return None
-        said = {"index": 0, "text": left.pop(0), "finish_reason": finish, "logprobs": None}
-        return {"id": "said", "object": "text_completion", "model": "made", "choices": [said]}
-
-    server.answer = answer
 
 
 def numbered(items: Sequence[str]) -> str:
@@ -170,7 +149,7 @@ async def test_a_model_that_only_chats_gets_no_stop_and_is_cut_where_the_list_wo
 async def test_a_completion_without_stop_sequences_is_cut_on_this_side(
     grow: Grow, server: ProviderServer
 ) -> None:
-    saying(server, " Name a river in Asia\n10. Tell me of the year 2016.\n16. Never look at this one")
+    server.answer = saying(" Name a river in Asia\n10. Tell me of the year 2016.\n16. Never look at this one")
     grown, _ = await grow("count: 2, lag: 1", supports="[complete]")
     assert [row.prompt[-1].content for row in grown] == ["Name a river in Asia", "Tell me of the year 2016."]
     assert facts(grown[0])["origin"]["request"] == "completion"
@@ -206,7 +185,7 @@ async def test_of_items_of_3_4_150_and_151_words_those_of_4_and_150_are_kept(
     grow: Grow, server: ProviderServer, mode: Mode
 ) -> None:
     items = [" ".join(words(letter, count)) for letter, count in (("a", 3), ("b", 151), ("c", 4), ("d", 150))]
-    saying(server, numbered(items))
+    server.answer = saying(numbered(items))
     grown, dropped = await grow(f"count: 2, lag: 1, mode: {mode}")
     assert [len(row.prompt[-1].content.split()) for row in grown] == [4, 150]
     assert dropped == {"too_short": 1, "too_long": 1}
@@ -225,7 +204,7 @@ async def test_what_is_not_for_a_model_of_text_is_dropped_under_a_reason_of_its_
         "Go to the shop today": "says_go_to",
         "Map the input to a colour": "says_map",
     }
-    saying(server, numbered([*reasons, "Drawing lessons for beginners"]))
+    server.answer = saying(numbered([*reasons, "Drawing lessons for beginners"]))
     grown, dropped = await grow(f"count: 1, lag: 1, mode: {mode}")
     assert [row.prompt[-1].content for row in grown] == ["Drawing lessons for beginners"]
     assert dropped == Counter(reasons.values())
@@ -254,7 +233,7 @@ async def test_rouge_l_of_exactly_seven_tenths_is_kept_and_above_it_dropped(
     nearer = [*base[:8], *words("z", 2)]
     again = near
     items = [" ".join(item) for item in (base, other, near, rounded, nearer, again, words("c", 5))]
-    saying(server, numbered(items))
+    server.answer = saying(numbered(items))
     grown, dropped = await grow(f"count: 4, lag: 1, mode: {mode}")
     kept = [row.prompt[-1].content.lower() for row in grown]
     assert kept == [items[0], items[1], items[2], items[6]]
@@ -264,10 +243,10 @@ async def test_rouge_l_of_exactly_seven_tenths_is_kept_and_above_it_dropped(
 
 async def test_the_modes_differ_where_the_original_has_a_flaw(grow: Grow, server: ProviderServer) -> None:
     said = " Explain what DNA does\n10) Tell me how RNA works"
-    saying(server, said)
+    server.answer = saying(said)
     modern, _ = await grow("count: 2, lag: 1")
     assert [row.prompt[-1].content for row in modern] == ["Explain what DNA does", "Tell me how RNA works"]
-    saying(server, said)
+    server.answer = saying(said)
     faithful, _ = await grow("count: 1, lag: 1, mode: faithful, temperature: 0.8")
     assert [row.prompt[-1].content for row in faithful] == ["Explain what dna does 10) tell me how rna works"]
 
@@ -304,12 +283,12 @@ async def test_a_modern_row_says_how_near_the_nearest_seed_and_the_nearest_of_al
 async def test_a_faithful_completion_that_was_cut_off_is_dropped_whole_and_a_modern_ones_last_line_alone(
     grow: Grow, server: ProviderServer
 ) -> None:
-    saying(server, " Name a river in Asia\n10. Explain tides to a", finish="length")
+    server.answer = saying(" Name a river in Asia\n10. Explain tides to a", finish="length")
     grown, dropped = await grow("count: 1, lag: 1, mode: faithful")
     assert dropped == {"cut_off": 1}
     assert "river" not in grown[0].prompt[-1].content
     assert facts(grown[0])["request"] == 1
-    saying(server, " Name a river in Asia\n10. Explain tides to a", finish="length")
+    server.answer = saying(" Name a river in Asia\n10. Explain tides to a", finish="length")
     grown, dropped = await grow("count: 2, lag: 1, temperature: 0.8")
     assert dropped == {"cut_off": 1}
     assert grown[0].prompt[-1].content == "Name a river in Asia"
