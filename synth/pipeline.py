@@ -268,8 +268,15 @@ class _Reader:
             for read_step in step.from_:
                 if read_step not in known:
                     self._say(f"{dotted(at)}.from: {unknown('step', read_step, known)}", at)
+            self._check_steps_named(step, known, (*at, kind))
             chained[number] = step.model_copy(update={"id": name, "from_": self._reads(step, known, at)})
         return chained
+
+    def _check_steps_named(self, step: Step, known: list[str], at: At) -> None:
+        """Fields that name a step must name an earlier one."""
+        for field_, named in step.named("steps"):
+            if named not in known:
+                self._say(f"{dotted((*at, field_))}: {unknown('step', named, known)}", (*at, field_))
 
     def _reads(self, step: Step, known: list[str], at: At) -> list[str]:
         if step.makes:
@@ -296,6 +303,8 @@ class _Reader:
             pass  # a file that is not there: said already, by its name
 
     def _check_name(self, mark: Names, name: str, at: At, models: Mapping[str, Provider | None]) -> None:
+        if mark.kind == "steps":
+            return  # checked where the steps are chained
         if mark.kind == "models":
             if name not in models:
                 self._say(f"{dotted(at)}: {unknown('model', name, models)}", at)

@@ -51,6 +51,13 @@ class Answer:
     calls: tuple[str, ...] = ()
     model: str = ""
 
+    @property
+    def unfit(self) -> str | None:
+        """Why this is nothing to learn from: it is empty, or the model did not end it itself."""
+        if not self.text:
+            return "empty_answer"
+        return {"length": "cut_off", "content_filter": "content_filter"}.get(self.finish)
+
 
 JudgmentKind = Literal["pair", "rank", "likelihood", "score", "check"]
 

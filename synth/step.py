@@ -37,16 +37,17 @@ MAX_TEXT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Marks a field as a name: of a model in the pipeline, or of a file in an assets folder.
+    """Marks a field as a name: of a model or an earlier step in the pipeline, or of a file to edit.
 
     `read` reads such a file, and raises `UserError` with every mistake in it.
     """
 
-    kind: Literal["models"] | assets.Kind
+    kind: Literal["models", "steps"] | assets.Kind
     read: Callable[[Path], object] | None = None
 
 
 ModelName = Annotated[str, Names("models")]
+StepName = Annotated[str, Names("steps")]
 ConstitutionName = Annotated[str, Names("constitutions", constitution.read)]
 SeedTasksName = Annotated[str, Names("seeds", seeds.read)]
 SeedsName = Annotated[str, Names("seeds")]
@@ -149,14 +150,16 @@ class Step(BaseModel, ABC):
         """What each model must be able to do, by the name of the field that names the model."""
         return {}
 
+    def named(self, kind: str) -> Iterator[tuple[str, str]]:
+        """The names of `kind`, as in `Names`, that the step's fields give, each with its field."""
+        for field_, info in type(self).model_fields.items():
+            if any(mark.kind == kind for mark in marks(info)):
+                value = getattr(self, field_) or ()
+                yield from ((field_, name) for name in ((value,) if isinstance(value, str) else value))
+
     def models_used(self) -> list[str]:
-        """The names of the models that the step asks, as its fields give them."""
-        named: list[str] = []
-        for name, info in type(self).model_fields.items():
-            if any(mark.kind == "models" for mark in marks(info)):
-                value = getattr(self, name) or ()
-                named += (value,) if isinstance(value, str) else value
-        return list(dict.fromkeys(named))
+        """The names of the models that the step asks, each once."""
+        return list(dict.fromkeys(name for _, name in self.named("models")))
 
     def problems(self, folder: Path) -> Iterator[tuple[str, str]]:
         """Mistakes that only this step can see, each with its field. `folder` is the pipeline's."""

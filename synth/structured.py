@@ -6,12 +6,12 @@ again, a few times, each another call. A schema is asked for in the words of a p
 provider that cannot constrain has a chance.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from jsonschema import Draft202012Validator
 
 from synth.errors import BadReply, bad_reply
@@ -90,14 +90,22 @@ def read_json(text: str, schema: Mapping[str, Any]) -> Any:
     fitting: list[Any] = []
     for part in _parts(text):
         try:
-            value = orjson.loads(part)
-        except orjson.JSONDecodeError:
+            value = json.loads(part, object_pairs_hook=_once)
+        except (ValueError, RecursionError):
             continue
         if validator.is_valid(value) and value not in fitting:
             fitting.append(value)
     if len(fitting) != 1:
         raise bad_reply(f"JSON that fits {schema_text(schema)}", text)
     return fitting[0]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys each stand once: of two values for one, none would be the model's word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -470,3 +470,9 @@ def test_a_broken_prompt_of_the_user_s_is_told_before_any_call(
     text = "name: p\nmodels: {m: {provider: scripted}}\nsteps:\n  - self_instruct: {model: m}\n"
     with pytest.raises(UserError, match=re.escape(said)):
         pipeline(text + "  - respond: {model: m, count: 2}\n  - judge_pairs: {model: m}\n")
+
+
+def test_a_step_that_names_a_judge_must_name_an_earlier_step(pipeline: ReadPipeline) -> None:
+    text = edited("judge_pairs: {model: m}", "judge_scores: {model: m}\n  - best_of: {judge: judge_score}")
+    _, _, message = only(pipeline, text)
+    assert message == "steps[4].best_of.judge: unknown step 'judge_score'. Did you mean 'judge_scores'?"

@@ -49,8 +49,18 @@ def test_a_letter_that_was_not_returned_is_bounded_by_what_is_left_over() -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["", "B", '{"better": "C"}', '{"better": ["A"]}', '{"better": "A", "why": 1}']
-    + ['{"better": "A"} or rather {"better": "B"}', "Die Antwort ist B", '```\n{"better": "A"\n```'],
+    [
+        "",
+        "B",
+        "Die Antwort ist B",
+        '{"better": "C"}',
+        '{"better": ["A"]}',
+        '{"better": "A", "why": 1}',
+        '{"better": "A", "better": "B"}',
+        '{"better": "A"} or rather {"better": "B"}',
+        '```\n{"better": "A"\n```',
+        "[" * 100_000,
+    ],
 )
 def test_what_is_not_the_json_that_was_asked_for_is_no_verdict(text: str) -> None:
     with pytest.raises(BadReply):

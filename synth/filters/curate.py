@@ -26,7 +26,7 @@ from synth.rouge import Pool
 from synth.rows import Row, digest
 from synth.scores import scores
 from synth.spool import Spool, scratch
-from synth.step import MAX_TEXT, Bench, Names, Whole, shown
+from synth.step import MAX_TEXT, Bench, Names, StepName, Whole, shown
 
 
 def prompts_in(path: Path) -> list[str]:
@@ -69,7 +69,7 @@ class Curate(Whole):
     source: str = Field("source", description="the column that says where a row is from")
     category: str | None = Field(None, description="the column that says what it is about, or which exchange")
     temperature: float = Field(3.0, gt=0, description="1 draws categories by their size, more: more evenly")
-    judge: str | None = Field(None, description="id of the judging step whose mean score is a row's quality")
+    judge: StepName | None = Field(None, description="the judging step whose mean score is a row's quality")
     score: str | None = Field(None, description="or the column that holds it")
     least_score: float | None = Field(None, description="LIMA: 10, for an answer of Stack Exchange")
     licence: str = Field("license", description="the column that holds a row's licence")

@@ -22,7 +22,7 @@ from synth import best_of_n
 from synth.errors import Filtered
 from synth.rows import Answer, Row
 from synth.scores import Scores, scores
-from synth.step import Bench, Each
+from synth.step import Bench, Each, StepName
 
 
 class BestOf(Each):
@@ -33,7 +33,7 @@ class BestOf(Each):
     judgements of several answers are gone. Costs: nothing.
     """
 
-    judge: str | None = Field(None, description="id of the scoring step to go by; the last one if left out")
+    judge: StepName | None = Field(None, description="the scoring step to go by; the last one if left out")
     aspect: str | None = Field(None, description='one aspect to go by, "" the whole; the mean if left out')
     keep: Literal["all", "best"] = Field("all", description="best: the other answers leave the row")
     include_reference: bool = Field(False, description="an answer that came from a file may be the best")
@@ -73,7 +73,7 @@ class BestOf(Each):
         return [
             number
             for number in sorted(found.of)
-            if _is_whole(row.answers[number])
+            if not row.answers[number].unfit
             and (self.include_reference or not _is_reference(row.answers[number]))
         ]
 
@@ -121,8 +121,3 @@ def _only(row: Row, number: int) -> Row:
 def _is_reference(answer: Answer) -> bool:
     """Whether no model of ours wrote `answer`."""
     return not answer.model
-
-
-def _is_whole(answer: Answer) -> bool:
-    """Whether `answer` has an end and a text: what is cut off or empty is nothing to learn from."""
-    return bool(answer.text) and answer.finish not in ("length", "content_filter")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from synth.rows import Answer, Message, Row
+from synth.rows import Message, Row
 
 CHAT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -52,13 +52,6 @@ def _noted(row: Row, path: str) -> Any:
     for key in path.split("."):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
-
-
-def unfit(answer: Answer) -> str | None:
-    """Why `answer` is nothing to learn from: it is empty, or the model did not end it itself."""
-    if not answer.text:
-        return "empty_answer"
-    return {"length": "cut_off", "content_filter": "content_filter"}.get(answer.finish)
 
 
 def chat(*messages: Message) -> list[dict[str, str]]:

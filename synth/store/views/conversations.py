@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 
 from synth.rows import Message, Row
-from synth.store.views import CHAT, LeftOut, View, chat, unfit
+from synth.store.views import CHAT, LeftOut, View, chat
 
 
 class Conversations(View):
@@ -30,7 +30,7 @@ class Conversations(View):
             yield LeftOut("several_answers" if fresh else "no_answer")
             return
         messages = (*row.prompt, Message("assistant", row.answers[-1].text))
-        if reason := unfit(row.answers[-1]) or misplaced(messages):
+        if reason := row.answers[-1].unfit or misplaced(messages):
             yield LeftOut(reason)
             return
         yield {

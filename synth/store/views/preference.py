@@ -20,7 +20,7 @@ from pydantic import Field
 from synth.labels import Label, Rule, judged_pairs, label, panel
 from synth.rows import Judgment, Row, digest
 from synth.scores import ALONE, Scores, scores
-from synth.store.views import CHAT, LeftOut, View, chat, reply, unfit
+from synth.store.views import CHAT, LeftOut, View, chat, reply
 
 
 class Preference(View):
@@ -61,6 +61,10 @@ class Preference(View):
     rejected: Literal["worst", "random"] = Field(
         "worst", description="of answers scored alone: the worst, or any but the best"
     )
+    aspect: str | None = Field(
+        None,
+        description='of answers scored alone: one to go by, "" the answer as a whole; the mean if left out',
+    )
     least_margin: float = Field(
         0.0,
         ge=0,
@@ -82,7 +86,7 @@ class Preference(View):
         yield from self._asked(row, judges)
         for judge in judges:
             if any(judgment.kind in ALONE for judgment in judgments if judgment.step == judge):
-                yield self._scored(row, scores(row, judge))
+                yield self._scored(row, scores(row, judge, self.aspect))
 
     def _judges(self, row: Row) -> list[str]:
         if self.judge is None:
@@ -104,7 +108,7 @@ class Preference(View):
         reason = said if isinstance(said, str) else None
         if reason and reason not in ("tie", "orders_disagree"):
             return LeftOut(reason)
-        if unfit_ := unfit(row.answers[pair[0]]) or unfit(row.answers[pair[1]]):
+        if unfit_ := row.answers[pair[0]].unfit or row.answers[pair[1]].unfit:
             return LeftOut(unfit_)
         if isinstance(said, str):
             return LeftOut(said)
@@ -124,7 +128,7 @@ class Preference(View):
     def _scored(self, row: Row, scored: Scores) -> dict[str, Any] | LeftOut:
         """The best of answers that were scored alone, against the worst or against any other."""
         by_score = sorted(
-            ((score, number) for number, score in scored.of.items() if not unfit(row.answers[number])),
+            ((score, number) for number, score in scored.of.items() if not row.answers[number].unfit),
             key=lambda one: (-one[0], one[1]),
         )
         if len(by_score) < 2:

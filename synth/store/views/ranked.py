@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from synth.rows import Judgment, Row
-from synth.store.views import CHAT, LeftOut, View, chat, reply, unfit
+from synth.store.views import CHAT, LeftOut, View, chat, reply
 
 
 class Ranked(View):
@@ -58,7 +58,7 @@ class Ranked(View):
         means = _mean_places(judged)
         fit: list[int] = []
         for number in means:
-            if reason := unfit(row.answers[number]):
+            if reason := row.answers[number].unfit:
                 yield LeftOut(reason)
             elif row.answers[number].text not in (row.answers[earlier].text for earlier in fit):
                 fit.append(number)

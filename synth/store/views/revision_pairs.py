@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from synth.rows import Row
-from synth.store.views import CHAT, LeftOut, View, chat, reply, unfit
+from synth.store.views import CHAT, LeftOut, View, chat, reply
 
 
 class RevisionPairs(View):
@@ -35,7 +35,7 @@ class RevisionPairs(View):
             return
         last = row.answers[revised[-1]]
         first = row.answers[row.origin(revised[-1])]
-        if reason := unfit(last) or unfit(first):
+        if reason := last.unfit or first.unfit:
             yield LeftOut(reason)
         elif last.text == first.text:
             yield LeftOut("unchanged")

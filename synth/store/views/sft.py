@@ -8,7 +8,7 @@ from pydantic import Field
 
 from synth.rows import Judgment, Row
 from synth.scores import scores
-from synth.store.views import CHAT, LeftOut, View, chat, reply, unfit
+from synth.store.views import CHAT, LeftOut, View, chat, reply
 
 
 class Sft(View):
@@ -46,7 +46,7 @@ class Sft(View):
 
     def _line(self, row: Row, number: int) -> dict[str, Any] | LeftOut:
         answer = row.answers[number]
-        if reason := unfit(answer):
+        if reason := answer.unfit:
             return LeftOut(reason)
         return {
             "id": f"{row.id}:{number:04}",
@@ -75,10 +75,10 @@ class Sft(View):
     def _best(self, row: Row) -> int | LeftOut:
         """The answer of the highest score among those that are fit."""
         found = scores(row, self.judge, self.aspect)
-        fit = [number for number in sorted(found.of) if not unfit(row.answers[number])]
+        fit = [number for number in sorted(found.of) if not row.answers[number].unfit]
         if fit:
             return max(fit, key=found.of.__getitem__)
-        reasons = [*found.unreadable.values(), *(unfit(row.answers[number]) for number in sorted(found.of))]
+        reasons = [*found.unreadable.values(), *(row.answers[number].unfit for number in sorted(found.of))]
         return LeftOut(next((reason for reason in reasons if reason), "not_judged"))
 
     def _passed(self, row: Row) -> Iterator[int | LeftOut]:
