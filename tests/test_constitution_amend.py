@@ -9,7 +9,7 @@ import pytest
 from conftest import Make, ReadPipeline, WriteLines
 from provider_server import ProviderServer
 
-from synth import cli
+from synth import assets, cli
 from synth.amend.check import check
 from synth.amend.cost import Cost, cost
 from synth.amend.diff import DRAWS, Draws, diff
@@ -263,12 +263,17 @@ def revised(
 async def test_editing_a_principle_changes_the_fingerprint_and_every_row_names_its_principle(
     revised: Revised,
 ) -> None:
+    """And the version names the file by its hash."""
+    mine = revised.edit(RULES)
     first, _ = await revised.run()
+    assert first.manifest["made_from"]["constitutions/mine.md"] == assets.digest(mine)
     revised.edit(RULES.replace("Be brief.", "Be short."))
     edited, _ = await revised.run()
     assert first.id != edited.id
+    assert edited.manifest["made_from"]["constitutions/mine.md"] == assets.digest(mine)
+    assert edited.manifest["made_from"] != first.manifest["made_from"]
     for version in (first, edited):
-        assert {row["principle"] for row in version.rows("critiques")} <= {"be-kind", "be-brief", "be-true"}
+        assert {row["principle"] for row in version.rows("critiques")} == {"be-kind", "be-brief", "be-true"}
     now = {row["id"]: row for row in edited.rows("critiques")}
     untouched = [row for row in first.rows("critiques") if row["principle"] != "be-brief"]
     assert any(now[row["id"]] == row for row in untouched), "what the edit did not touch is as it was"

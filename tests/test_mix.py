@@ -190,7 +190,7 @@ steps:
   - jsonl: {id: one, path: one}
   - jsonl: {id: two, path: two}
   - respond: {id: answers, model: m, from: [one, two]}
-  - respond: {id: more, model: m}
+  - length: {id: more}
   - jsonl: {id: three, path: one}
   - respond: {id: last, model: m}
 dataset: {views: [conversations]}

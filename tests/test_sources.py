@@ -10,6 +10,8 @@ from conftest import Asked, Make, ReadPipeline, WriteLines
 
 from synth import seeds
 from synth.errors import Problem, UserError
+from synth.sources.hh import Hh
+from synth.sources.pairs import Pairs
 
 HH = """
 name: human
@@ -203,9 +205,10 @@ def test_a_column_that_is_not_there_or_holds_no_text_is_a_mistake(
     assert "chosen: expected" in said[3]
 
 
-async def test_other_columns_are_facts(pipeline: ReadPipeline, make: Make, write_lines: WriteLines) -> None:
-    write_lines("talks.jsonl", {"q": "Hi", "a": "Hello", "b": "Go", "licence": "mit"})
-    text = PAIRS.replace("path: talks", "path: talks, prompt: q, chosen: a, rejected: b")
-    version, _ = await make(pipeline(text.replace("[preference]", "[preference, conversations]")))
-    [row] = version.rows("conversations")
-    assert orjson.loads(row["facts"]) == {"licence": "mit"}
+def test_other_columns_are_facts() -> None:
+    source = Pairs(path="talks", prompt="q", chosen="a", rejected="b")
+    begun = source.begun({"q": "Hi", "a": "Hello", "b": "Go", "licence": "mit"}, "talks")
+    assert begun.facts == {"licence": "mit"}
+    assert Hh(path="talks", take="pairs").begun(TALKS[0] | {"split": "test"}, "talks").facts == {
+        "split": "test"
+    }

@@ -7,7 +7,7 @@ and may name two principles that go together well.
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,30 +20,30 @@ from synth.rouge import f_measure, tokens
 ALIKE = 0.7  # ROUGE-L above which Self-Instruct takes two instructions for the same one
 OPPOSED = 0.8  # of what is left of two principles without the words in which they are opposed
 MOST_WORDS = 120  # our own choice: a small model loses the thread of more
-RARE = 0.01  # share of draws
+RARE = 0.1  # of the mean weight
 WORDINGS = ("critique", "revise", "judge")
 
 _NO = frozenset(
     ("not", "no", "never", "nor", "none", "nothing", "without", "avoid", "refrain", "refuse", "stop")
 )
 _OPPOSITES = (
-    "always never",
-    "more less",
-    "more fewer",
-    "most least",
-    "longer shorter",
-    "long short",
-    "detailed brief",
-    "include omit",
-    "include exclude",
-    "answer refuse",
-    "accept refuse",
-    "agree disagree",
-    "allow forbid",
-    "encourage discourage",
-    "formal informal",
-    "before after",
-    "first last",
+    ("always", "never"),
+    ("more", "less"),
+    ("more", "fewer"),
+    ("most", "least"),
+    ("longer", "shorter"),
+    ("long", "short"),
+    ("detailed", "brief"),
+    ("include", "omit"),
+    ("include", "exclude"),
+    ("answer", "refuse"),
+    ("accept", "refuse"),
+    ("agree", "disagree"),
+    ("allow", "forbid"),
+    ("encourage", "discourage"),
+    ("formal", "informal"),
+    ("before", "after"),
+    ("first", "last"),
 )
 _WORSE = re.compile(
     r"\b(worse|worst|(?:more|most) (?:harmful|toxic|dangerous|offensive|biased|unethical|dishonest|rude)"
@@ -105,7 +105,7 @@ def _of_principles(read: Constitution) -> Iterator[Note]:
     whole = sum(principle.weight for principle in read.principles)
     for principle in read.principles:
         share = principle.weight / whole
-        if share < RARE:
+        if share * len(read.principles) < RARE:
             yield principle.id, f"its weight gives it {share:.2%} of draws: hardly ever drawn"
         if share > 0.5 and len(read.principles) > 2:
             yield principle.id, f"its weight gives it {share:.0%} of draws, more than all others together"
@@ -128,43 +128,48 @@ def _of_wording(id_: str, key: str, text: str) -> Iterator[Note]:
 
 def _of_pairs(principles: Sequence[Principle]) -> Iterator[Note]:
     """What two principles have to do with each other; the later one is named first."""
-    for one, other in combinations(principles, 2):
-        said = _opposed(one.text, other.text) or _alike(one.text, other.text)
+    for one, other in combinations(map(_words, principles), 2):
+        said = _opposed(one.plain, other.plain) or _alike(one.text, other.text)
         if said:
             yield other.id, f"{said} {one.id!r}"
-        for key in WORDINGS:
-            wording = tokens(getattr(other, key))
-            if wording and wording == tokens(getattr(one, key)):
+        for key, wording in other.wordings.items():
+            if wording and wording == one.wordings[key]:
                 yield other.id, f"{key}: word for word that of {one.id!r}"
 
 
-def _alike(one: str, other: str) -> str:
-    score = f_measure(tokens(one), tokens(other))
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A principle in words; `plain` are those of its text with ``don't`` as two."""
+
+    id: str
+    text: Sequence[str]
+    plain: Sequence[str]
+    wordings: Mapping[str, Sequence[str]]
+
+
+def _words(principle: Principle) -> _Words:
+    text = re.sub(r"n['\u2019]t\b", " not", principle.text, flags=re.IGNORECASE)
+    plain = tokens(re.sub(r"\bcannot\b", "can not", text, flags=re.IGNORECASE))
+    wordings = {key: tokens(getattr(principle, key)) for key in WORDINGS}
+    return _Words(principle.id, tokens(principle.text), plain, wordings)
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> str:
+    score = f_measure(one, other)
     if score == 1:
         return "word for word the same as"
     return f"nearly the same words (ROUGE-L {score:.2f}) as" if score > ALIKE else ""
 
 
-def _opposed(one: str, other: str) -> str:
+def _opposed(one: Sequence[str], other: Sequence[str]) -> str:
     """In which words two texts that are otherwise alike may contradict each other."""
-    first, second = (_plain(text) for text in (one, other))
-    if _is_same_but(first, second, _NO) and _negations(first) % 2 != _negations(second) % 2:
+    if _negations(one) % 2 != _negations(other) % 2 and _is_same_but(one, other, _NO):
         return "with and without 'not', it may contradict"
-    for pair in _OPPOSITES:
-        a, b = pair.split()
-        sides = [(a in text, b in text) for text in (first, second)]
-        if sides in ([(True, False), (False, True)], [(False, True), (True, False)]) and _is_same_but(
-            first, second, frozenset((a, b))
-        ):
+    for a, b in _OPPOSITES:
+        sides = {("a" * (a in text) + "b" * (b in text)) for text in (one, other)}
+        if sides == {"a", "b"} and _is_same_but(one, other, frozenset((a, b))):
             return f"where one says {a!r} and the other {b!r}, it may contradict"
     return ""
-
-
-def _plain(text: str) -> Sequence[str]:
-    """The words of `text`, with ``don't`` as two."""
-    return tokens(
-        re.sub(r"\bcannot\b", "can not", re.sub(r"n['\u2019]t\b", " not", text, flags=re.IGNORECASE))
-    )
 
 
 def _negations(words: Sequence[str]) -> int:

@@ -77,8 +77,8 @@ def priced(found: Cost, console: Console) -> None:
         table.add_row(marked, ", ".join(step.models), *counts)
     console.print(table)
     say(console, "* goes by the constitution\n")
-    for step, (rows, of) in found.touched.items():
-        say(console, f"{step}: {rows} of the {of} rows that came there need a new call")
+    for name, (rows, of) in found.touched.items():
+        say(console, f"{name}: {rows} of the {of} rows that came there need a new call")
     tell(console, _sum(found.steps))
     if not found.was_complete:
         tell(
