@@ -286,11 +286,11 @@ def cost(
     from synth.amend.cost import cost as follow
     from synth.constitution import read
 
-    paths = [_constitution(name) for name in (before, after)]
-    for path in paths:
+    old, new = (_constitution(name) for name in (before, after))
+    for path in (old, new):
         read(path)
-    read_ = _read(pipeline, allow_code)
-    shown.priced(asyncio.run(follow(*paths, read_, _project(), limit)), _console())
+    going = follow(old, new, _read(pipeline, allow_code), _project(), limit)
+    shown.priced(asyncio.run(going), _console())
 
 
 def _constitution(name: str) -> Path:
