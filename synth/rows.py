@@ -13,6 +13,8 @@ from typing import Any, Literal
 import orjson
 from pydantic import TypeAdapter
 
+from synth.errors import UserError
+
 # Sample indices of one row's later rounds lie this far apart, so that they never meet those of another row.
 APART = 1_000_000
 
@@ -149,8 +151,15 @@ class Row:
         return number if parent is None else self.origin(parent)
 
     def noted(self, step: str, **known: Any) -> "Row":
-        """This row with facts that `step` knows, beside those that it knew before."""
-        return replace(self, facts={**self.facts, step: {**self.facts.get(step, {}), **known}})
+        """This row with facts that `step` knows, beside those that it knew before.
+
+        Raises:
+            UserError: the row's source has a column of the step's name.
+        """
+        before = self.facts.get(step, {})
+        if not isinstance(before, Mapping):
+            raise UserError(f"the source has a column {step!r}, and so is a step called; give the step an id")
+        return replace(self, facts={**self.facts, step: {**before, **known}})
 
 
 def digest(*parts: object) -> str:

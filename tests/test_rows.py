@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth.errors import UserError
 from synth.rows import (
     Answer,
     Judgment,
@@ -150,3 +151,15 @@ def test_enriching_a_row_keeps_its_id_and_leaves_the_old_one_as_it_was() -> None
 def test_no_two_lists_of_parts_have_one_digest(one: list[Any], other: list[Any]) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (digest(*one) == digest(*other)) == same
+
+
+def test_a_step_adds_to_what_it_noted_and_overwrites_no_column_of_the_source() -> None:
+    row = sourced(HELLO, 0, {"theme": "greetings"}).noted("s", one=1).noted("s", other=2).noted("t", one=3)
+    assert row.facts == {"theme": "greetings", "s": {"one": 1, "other": 2}, "t": {"one": 3}}
+    with pytest.raises(UserError, match="a column 'theme'"):
+        row.noted("theme", one=1)
+
+
+def test_the_origin_of_a_revision_is_the_fresh_answer_that_it_began_as() -> None:
+    row = sourced(HELLO, 0).answered(Answer("a"), Answer("b"), Answer("c", parent=1), Answer("d", parent=2))
+    assert [row.origin(number) for number in range(4)] == [0, 1, 1, 1]
