@@ -252,6 +252,22 @@ async def test_a_reply_without_an_instance_is_counted(instruct: Instruct, server
         await instruct(OTHER)
 
 
+async def test_the_seed_tasks_can_be_joined_to_what_was_made(
+    pipeline: ReadPipeline, make: Make, server: ProviderServer, write_lines: WriteLines
+) -> None:
+    answering(server)
+    write_lines("tasks.jsonl", {"prompt": OTHER})
+    text = PIPELINE.format(url=server.url, supports="", mode="modern").replace(
+        "dataset:", "  - seed_tasks: {}\ndataset:"
+    )
+    version, _ = await make(pipeline(text))
+    lines = [(line["instruction"], line["input"], line["output"]) for line in version.rows("alpaca")]
+    people = seeds.read(assets.find("seeds", "general", Path.cwd()))
+    written = {(task.instruction, *instance) for task in people for instance in task.instances}
+    assert len(lines) == len(written) + 2
+    assert written < set(lines)
+
+
 # A reply in parts
 
 
