@@ -70,7 +70,7 @@ def dropped(version: Version, name: str) -> Counter[str]:
     return Counter(line["reason"] for line in lines if line["step"] == name)
 
 
-# Expert check 6.1
+# Quotas
 
 
 async def test_quotas_are_met_exactly(pipeline: ReadPipeline, make: Make, write_lines: WriteLines) -> None:
@@ -103,7 +103,7 @@ def test_quotas_that_miss_the_count_are_a_mistake_in_the_file(
         pipeline(lima("{least_score: 10}"))
 
 
-# Expert checks 6.2 and 6.3
+# What may pass: length, the first person, other answers
 
 
 def answered(text: str) -> Row:
@@ -139,7 +139,7 @@ def test_the_first_person_and_other_answers_are_out_by_the_whole_word(text: str,
     assert AnswerStyle(least=0, first_person=True, other_answers=True).reason_to_drop(answered(text)) is None
 
 
-# Expert check 6.4
+# HTML
 
 POST = """<h2>Why</h2><p>See <a href="https://x.example/y">the <em>docs</em></a>
 <img src="a.png" alt="a graph">, a_b &lt; c*d.</p>
@@ -162,6 +162,34 @@ def test_html_goes_and_code_blocks_and_lists_stay() -> None:
         assert gone not in text
 
 
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("About 10<sup>6</sup> m, or x<sup>2</sup> of them.", "About 10⁶ m, or x² of them."),
+        ("10<sup>-3</sup> and H<sub>2</sub>O", "10⁻³ and H₂O"),
+        ("x<sup>a + b</sup>, x<sub>i</sub>", "x^(a + b), x_i"),
+        ("e<sup>x<sup>2</sup></sup>", "e^(x²)"),
+        ("the 21<sup>st</sup> of May", "the 21st of May"),
+        ("It is so.<sup>[3]</sup>", "It is so.[3]"),
+        ("<pre><code>n<sup>2</sup></code></pre>", "```\nn²\n```"),
+        ("a<sup> </sup>b", "a b"),
+    ],
+)
+def test_what_stands_above_or_below_the_line_does_not_come_down_to_it(html: str, text: str) -> None:
+    assert cleaned(html) == text
+
+
+async def test_only_what_says_this_article_is_said_otherwise(
+    pipeline: ReadPipeline, make: Make, write_lines: WriteLines
+) -> None:
+    said = "<p>This article is on grammar. The article precedes a noun.</p>"
+    write_lines("posts.jsonl", post(1, answer=said))
+    version, _ = await make(pipeline(lima("{count: 1}")))
+    [line] = version.rows("conversations")
+    expected = "The following answer is on grammar. The article precedes a noun."
+    assert line["messages"][-1]["content"] == expected
+
+
 async def test_a_row_is_cleaned_before_its_rules_are_asked(
     pipeline: ReadPipeline, make: Make, write_lines: WriteLines
 ) -> None:
@@ -174,7 +202,7 @@ async def test_a_row_is_cleaned_before_its_rules_are_asked(
     assert dropped(version, "title_or_description") == {"no_answer": 1}
 
 
-# Expert check 6.5
+# By title or by description
 
 
 async def test_title_or_description_is_chosen_by_the_seed(
@@ -201,7 +229,7 @@ async def test_title_or_description_is_chosen_by_the_seed(
     assert await asked(8, "c") != first
 
 
-# Expert check 6.6
+# Temperature over categories
 
 
 def test_categories_are_drawn_with_temperature_3() -> None:
@@ -236,7 +264,7 @@ def test_a_small_exchange_counts_for_more_than_its_size_and_its_best_come_first(
     assert scores["chess"] == list(range(223, 223 - len(scores["chess"]), -1))
 
 
-# Expert check 6.7
+# How different the rows are
 
 
 async def test_the_note_says_how_different_the_rows_are(
@@ -252,7 +280,7 @@ async def test_the_note_says_how_different_the_rows_are(
     assert note == "3 of 3; 2 categories; ROUGE-L to the nearest: median 0.00, highest 0.67"
 
 
-# Expert check 6.9
+# Near-duplicates
 
 
 async def test_near_duplicates_of_the_test_set_and_of_each_other_are_out(
@@ -290,7 +318,7 @@ def test_a_held_out_file_without_prompts_is_a_mistake_with_its_line(
         pipeline(lima("{held_out: held}"))
 
 
-# Expert check 6.10
+# Where a row is from, and why the others are gone
 
 
 async def test_every_taken_row_keeps_where_it_is_from_and_every_other_has_a_reason(

@@ -10,6 +10,7 @@ from conftest import Asked, Make, ReadPipeline, WriteLines
 
 from synth import seeds
 from synth.errors import Problem, UserError
+from synth.rows import Message
 from synth.sources.hh import Hh
 from synth.sources.pairs import Pairs
 
@@ -88,6 +89,13 @@ async def test_first_human_turns_are_prompts_and_equal_ones_are_rows_of_their_ow
     assert watch.accounts["hh"].filtered == {"no_transcript": 1, "no_human_turn": 1}
 
 
+def test_a_first_turn_is_a_prompt_whatever_the_rejected_side_is() -> None:
+    one_sided = line(talk("Hi", "Hello"), "no transcript")
+    begun = Hh(path="talks", take="first_turn").begun(one_sided, "talks")
+    assert (begun.prompt, begun.dropped) == ((Message("user", "Hi"),), "")
+    assert Hh(path="talks", take="pairs").begun(one_sided, "talks").dropped == "no_transcript"
+
+
 async def test_a_packed_file_gives_the_same_version_as_a_plain_one(
     pipeline: ReadPipeline, make: Make, write_lines: WriteLines, project: Path
 ) -> None:
@@ -160,6 +168,27 @@ async def test_all_forms_of_a_comparison_are_the_same_row(
     [row] = version.rows("preference")
     assert (row["prompt"], row["judge"]) == (turns("Hi"), "pairs")
     assert (row["chosen"], row["rejected"]) == (turns("", "Hello")[1:], turns("", "Go")[1:])
+
+
+async def test_an_answer_that_goes_on_for_several_turns_keeps_the_question_before_it(
+    pipeline: ReadPipeline, make: Make, write_lines: WriteLines
+) -> None:
+    more = turns("Hi", "Hello", "And?")[1:]
+    chosen, rejected = ([*more, {"role": "assistant", "content": last}] for last in ("So", "Go"))
+    write_lines("talks.jsonl", {"prompt": turns("Hi"), "chosen": chosen, "rejected": rejected})
+    version, _ = await make(pipeline(PAIRS))
+    [row] = version.rows("preference")
+    assert row["prompt"] == turns("Hi", "Hello", "And?")
+    assert (row["chosen"][0]["content"], row["rejected"][0]["content"]) == ("So", "Go")
+
+
+def test_an_answer_that_begins_with_the_assistant_needs_a_prompt(
+    pipeline: ReadPipeline, write_lines: WriteLines
+) -> None:
+    talk_ = turns("Hi", "Hello", "And?", "So")[1:]
+    write_lines("talks.jsonl", {"chosen": talk_, "rejected": talk_})
+    with pytest.raises(UserError, match="prompt: expected a text or a list of messages"):
+        pipeline(PAIRS)
 
 
 async def test_what_is_no_comparison_is_dropped_and_counted(

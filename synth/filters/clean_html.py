@@ -2,13 +2,14 @@
 
 Zhou et al. 2023, "LIMA: Less Is More for Alignment" (arXiv:2305.11206), section 2.1: links, images and all
 other HTML go, code blocks and lists stay. Of a link its words are kept. Differs: what stays is written as
-Markdown, since that is what a chat shows; and what is no post at all, such as a script, goes as a whole.
+Markdown, since that is what a chat shows; an exponent or an index stays one, as 10⁶, x_i or x^(a + b); and
+what is no post at all, such as a script, goes as a whole.
 """
 
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -16,12 +17,20 @@ from synth.errors import Filtered
 from synth.rows import Row
 from synth.step import Bench, Each
 
+if TYPE_CHECKING:
+    from bs4 import Tag
+
 KEPT = ["p", "br", "pre", "code", "ul", "ol", "li"]
 LINES = ["h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "div", "tr", "dt", "dd"]
 GONE = ["script", "style", "img", "svg", "iframe"]
 
+ABOVE = str.maketrans("0123456789+-\u2212=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿ")
+BELOW = str.maketrans("0123456789+-\u2212=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
+# A raised ending such as that of 21st, or the number of a note: no exponent.
+_NO_EXPONENT = re.compile(r"(?:st|nd|rd|th|\[.*\])?", re.IGNORECASE)
+
 # wikiHow's answers are articles, and say so (section 2.1).
-_ARTICLE = re.compile(r"\b(?:This|The) article\b")
+_ARTICLE = re.compile(r"\bThis article\b")
 
 
 class CleanHtml(Each):
@@ -63,6 +72,10 @@ def cleaned(html: str) -> str:
     post = BeautifulSoup(html, "html.parser")
     for tag in post(GONE):
         tag.decompose()
+    # The inner ones first.
+    for tag in reversed(post(["sup", "sub"])):
+        tag.replace_with(_on_the_line(tag))
+    post.smooth()
     for tag in post(LINES):
         tag.name = "p"
     for tag in post(["td", "th"]):
@@ -73,3 +86,14 @@ def cleaned(html: str) -> str:
     )
     lines = str(converter.convert_soup(post)).splitlines()
     return "\n".join(line.rstrip() for line in lines).strip()
+
+
+def _on_the_line(tag: "Tag") -> str:
+    """What is raised or lowered, in characters that are so themselves if all of it has them."""
+    text = tag.get_text()
+    table, mark = (ABOVE, "^") if tag.name == "sup" else (BELOW, "_")
+    if _NO_EXPONENT.fullmatch(text.strip()):
+        return text
+    if all(ord(character) in table for character in text):
+        return text.translate(table)
+    return mark + (text if text.isascii() and text.isalnum() else f"({text})")

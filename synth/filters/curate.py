@@ -112,10 +112,8 @@ class Curate(Whole):
         if not row.answers:
             return "no_answer"
         answer, score = row.answers[-1], self._score(row)
-        if not answer.text.strip():
-            return "empty_answer"
-        if answer.finish in ("length", "content_filter"):
-            return "cut_off" if answer.finish == "length" else answer.finish
+        if unfit := answer.unfit if answer.text.strip() else "empty_answer":
+            return unfit
         if self.quotas and self._source(row) not in self.quotas:
             return "source_without_quota"
         if score is None:

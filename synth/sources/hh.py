@@ -41,7 +41,8 @@ class Hh(FileSource):
     def begun(self, line: dict[str, Any], step: str) -> Beginning:
         """A prompt, or a comparison."""
         facts = {key: value for key, value in line.items() if key not in SIDES}
-        chosen, rejected = (parse(line[side]) for side in SIDES)
+        chosen = parse(line["chosen"])
+        rejected = parse(line["rejected"]) if self.take == "pairs" else chosen
         if chosen is None or rejected is None:
             return Beginning((Message("user", line["chosen"]),), facts=facts, dropped="no_transcript")
         if self.take == "pairs":

@@ -1,7 +1,7 @@
 """Pairs: comparisons that people have made, from the columns prompt, chosen and rejected.
 
 The form in which preference data is shared, and which TRL trains on: an answer is a text, or a list of
-messages, which may hold the whole conversation.
+messages. Several that do not begin with the assistant's are the whole conversation; others follow the prompt.
 """
 
 from typing import Any
@@ -50,5 +50,6 @@ class Pairs(FileSource):
 
 
 def _is_whole(said: object) -> bool:
-    """Whether an answer is a list of several messages, and so a conversation from its beginning."""
-    return isinstance(said, list) and len(said) > 1
+    """Whether an answer is a conversation from its beginning: several messages, the assistant's not first."""
+    first, *others = messages(said) or (None,) if isinstance(said, list) else (None,)
+    return bool(others) and first is not None and first.role != "assistant"
