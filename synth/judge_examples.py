@@ -4,19 +4,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth import jsonlines
+from synth.constitution import Principle
 from synth.rows import Message
 
-KEYS = ("prompt", "better", "worse", "rationale")
+KEYS = ("prompt", "better", "worse", "rationale", "rule")
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeExample:
-    """A prompt with a better and a worse reply. `rationale` says why, without naming either by a letter."""
+    """A prompt with a better and a worse reply.
+
+    `rationale` says why by `rule`, a principle in plain words, without naming either reply by a letter.
+    """
 
     prompt: str
     better: str
     worse: str
     rationale: str
+    rule: str
+
+    @property
+    def principle(self) -> Principle:
+        """The principle that the rationale goes by."""
+        return Principle("example", self.rule)
 
     @property
     def conversation(self) -> tuple[Message, ...]:

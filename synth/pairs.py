@@ -9,13 +9,13 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from synth.constitution import Principle
 from synth.errors import Filtered
-from synth.rows import Judgment, Row
+from synth.rows import APART, Judgment, Row
 from synth.step import Bench, ConstitutionName, Each, ModelName
 
 Pair = tuple[int, int]
@@ -30,6 +30,7 @@ class Question:
         model: the pipeline's name of the judge.
         principle: what to go by, None for quality as such.
         sample: which of several askings this is.
+        number: which of the row's pairs it is about.
     """
 
     row: Row
@@ -38,6 +39,7 @@ class Question:
     model: str
     principle: Principle | None
     sample: int = 0
+    number: int = 0
 
     @property
     def texts(self) -> tuple[str, str]:
@@ -80,26 +82,50 @@ class PairJudge(Each):
     )
     both_orders: bool = Field(True, description="false: chance picks one of the two orders for each pair")
     samples: int = Field(1, ge=1, description="how often each question is asked")
+    temperature: float = Field(0.0, ge=0, description="0, since samples of a judge were worse than its best")
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.samples > 1 and not self.temperature:
+            raise ValueError("samples: more than one is only another if temperature is above 0")
+        return self
 
     @abstractmethod
     async def judge(self, question: Question, bench: Bench) -> list[Judgment]:
         """The raw judgements that come of asking `question`."""
 
     async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
-        """Yield `row` with its judgements. A pair of equal texts is not asked about."""
+        """Yield `row` with its judgements."""
         pairs = list(self._pairs(row))
         if not pairs:
             raise Filtered("no_pair")
-        questions = [question for pair in pairs for question in self._questions(row, pair, bench)]
+        questions = [
+            question
+            for number, pair in enumerate(pairs)
+            for question in self._questions(row, pair, number, bench)
+        ]
         judged = await bench.ask_all([self._judged(question, bench) for question in questions])
         yield row.judged(*(judgment for several in judged for judgment in several))
 
     async def _judged(self, question: Question, bench: Bench) -> list[Judgment]:
+        """What comes of a question; equal or empty answers are not asked about."""
+        if not all(question.texts):
+            return self.unasked(question, "empty_answer", bench)
         if question.texts[0] == question.texts[1]:
-            return [question.judged(bench.step, None, unreadable="identical_answers")]
+            return self.unasked(question, "identical_answers", bench)
         return await self.judge(question, bench)
 
-    def _questions(self, row: Row, pair: Pair, bench: Bench) -> Iterator[Question]:
+    def unasked(self, question: Question, reason: str, bench: Bench) -> list[Judgment]:
+        """The raw judgements of a question that is not put to the judge, for `reason`."""
+        return [question.judged(bench.step, None, unreadable=reason)]
+
+    def sample(self, question: Question) -> int:
+        """The sample index to ask under; at temperature 0 equal questions are one call."""
+        if not self.temperature:
+            return question.sample
+        return question.sample + question.row.occurrence * self.samples + APART * question.number
+
+    def _questions(self, row: Row, pair: Pair, number: int, bench: Bench) -> Iterator[Question]:
         """Every order and sample of a pair, with one judge and one principle for all of them."""
         about = f"{row.id}:{pair[0]}-{pair[1]}"
         names = [self.model] if isinstance(self.model, str) else self.model
@@ -107,7 +133,7 @@ class PairJudge(Each):
         principle = bench.principle(self.constitution, bench.chance(about))
         for order in self._orders(pair, bench.chance(f"{about}:order")):
             for sample in range(self.samples):
-                yield Question(row, pair, order, model, principle, sample)
+                yield Question(row, pair, order, model, principle, sample, number)
 
     def _pairs(self, row: Row) -> Iterator[Pair]:
         fresh = [number for number, answer in enumerate(row.answers) if answer.parent is None]

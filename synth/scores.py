@@ -65,7 +65,7 @@ def scores(row: Row, judge: str | None = None, aspect: str | None = None) -> Sco
     alone = [judgment for judgment in row.judgments if judgment.kind in ALONE]
     step = judge if judge is not None else alone[-1].step if alone else ""
     judged = _about([judgment for judgment in alone if judgment.step == step], aspect)
-    values, scale = _values(judged)
+    values, scale = _values(_balanced(judged))
     reasons = {judgment.candidates[0]: judgment.unreadable or "unreadable" for judgment in judged}
     return Scores(
         judge=step,
@@ -80,6 +80,20 @@ def _about(judged: list[Judgment], aspect: str | None) -> list[Judgment]:
     if aspect is None and any(judgment.aspect for judgment in judged):
         return [judgment for judgment in judged if judgment.aspect]
     return [judgment for judgment in judged if judgment.aspect == (aspect or "")]
+
+
+def _balanced(judged: list[Judgment]) -> list[Judgment]:
+    """`judged` without answers that were scored beside another in both orders and are readable in one.
+
+    What a judge adds for a place cancels over the two orders, and only there.
+    """
+    readable = {(one.candidates, one.order) for one in judged if one.value is not None}
+    halved = {
+        one.candidates
+        for one in judged
+        if len(one.order) == 2 and (one.candidates, one.order) not in readable
+    }
+    return [one for one in judged if one.candidates not in halved]
 
 
 _ByAspect = dict[str, list[Fraction]]

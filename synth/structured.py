@@ -2,8 +2,8 @@
 
 A provider that can constrain its output to a schema is told to. What comes back is validated; a reply with
 words or a code fence around its JSON is repaired without a model; what still does not fit is asked for
-again, a few times, each another call. A schema is asked for in the words of a prompt too, so that a
-provider that cannot constrain has a chance.
+again, a few times, each another call; a greedy model would say the same again, so a re-ask is sampled. A
+schema is asked for in the words of a prompt too, so that a provider that cannot constrain has a chance.
 """
 
 import json
@@ -20,6 +20,7 @@ from synth.models.client import Model
 from synth.rows import Message
 
 ASKS = 2
+REASK_TEMPERATURE = 0.5
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 
 
@@ -57,6 +58,8 @@ async def tell_json(
         fields["schema"] = schema_text(schema)
     calls: tuple[str, ...] = ()
     for ask in range(asks):
+        if ask and fields.get("temperature") == 0:
+            fields["temperature"] = REASK_TEMPERATURE
         reply = await model.ask(messages, ask=ask, **fields)
         calls += (reply.key,)
         try:
@@ -90,7 +93,7 @@ def read_json(text: str, schema: Mapping[str, Any]) -> Any:
     fitting: list[Any] = []
     for part in _parts(text):
         try:
-            value = json.loads(part, object_pairs_hook=_once)
+            value = json.loads(part, object_pairs_hook=_once, parse_constant=_no_number)
         except (ValueError, RecursionError):
             continue
         if validator.is_valid(value) and value not in fitting:
@@ -106,6 +109,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a key stands twice")
     return found
+
+
+def _no_number(constant: str) -> float:
+    """NaN and the infinities are no JSON, and fit between no bounds."""
+    raise ValueError(f"{constant} is no number")
 
 
 def _parts(text: str) -> Iterator[str]:

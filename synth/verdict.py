@@ -16,8 +16,13 @@ VERDICT = {
 # Our own choice: with less than this on both letters together, their ratio says nothing of a choice.
 LEAST_MASS = 0.01
 
+_MARKS = r"[\"'*`]*"
 _ALONE = re.compile(r"[\s\"'*`(\[]*([AB])[\s\"'*`)\].:]*")
-_NAMED = re.compile(r"\b(?:answer|verdict|choice)(?: is)?\s*:?\s*[\"'*`]*[(\[]*([AB])\b", re.IGNORECASE)
+# The letter is a capital, since "a" is also an article, and ends its sentence: "A or B" is no choice.
+_NAMED = re.compile(
+    rf"\b(?i:answer|verdict|choice){_MARKS}(?: is)?\s*:?{_MARKS}\s*"
+    r"[\"'*`(\[]*([AB])[\"'*`)\]]*(?=\.|!|\n|\s*$)"
+)
 
 
 def read_logprobs(reply: Reply) -> tuple[float | None, bool, str | None]:
@@ -51,8 +56,8 @@ def p_of_a(reply: Reply) -> tuple[float, bool]:
 def token_mass(reply: Reply, place: int, words: tuple[str, ...]) -> tuple[dict[str, float], float]:
     """Probability in [0, 1] of each of `words` as the token at `place` of `reply`, however it is spelt.
 
-    Also the bound for a word that was not returned: it has at most the least returned probability, and at
-    most what is left over.
+    Also the bound for a word that was not returned: it has at most the least returned probability, and all
+    such words together have at most what is left over.
 
     Raises:
         BadReply: there is no such token.
@@ -62,7 +67,8 @@ def token_mass(reply: Reply, place: int, words: tuple[str, ...]) -> tuple[dict[s
     top = reply.tokens[place].top
     mass = {word: sum(math.exp(p) for token, p in top.items() if reads(token) == word) for word in words}
     left_over = max(0.0, 1 - sum(map(math.exp, top.values())))
-    return mass, min(math.exp(min(top.values())), left_over)
+    missing = max(1, sum(not p for p in mass.values()))
+    return mass, min(math.exp(min(top.values())), left_over / missing)
 
 
 def reads(token: str) -> str:
@@ -70,11 +76,16 @@ def reads(token: str) -> str:
     return token.strip(" \n\t()[]*\"'.:▁Ġ")
 
 
-def read_letter(text: str) -> str | None:
-    """The letter that a reply settles on: it says nothing else, or names it as its answer; None if unclear.
+def read_letter(reply: Reply) -> tuple[str | None, str | None]:
+    """The letter that a reply settles on, and why there is none: ``no_verdict`` or ``cut_off``.
 
-    A letter that is only mentioned on the way does not count, and neither does a reply that names both.
+    It says nothing else, or names the letter as its answer at the end of a sentence. A letter that is only
+    mentioned on the way does not count, and neither does a reply that names both.
     """
-    alone = _ALONE.fullmatch(text)
-    named = {alone[1]} if alone else {letter.upper() for letter in _NAMED.findall(text)}
-    return named.pop() if len(named) == 1 else None
+    alone = _ALONE.fullmatch(reply.text)
+    named = {alone[1]} if alone else set(_NAMED.findall(reply.text))
+    if len(named) != 1:
+        return None, "no_verdict"
+    if reply.finish == "length" and not alone:
+        return None, "cut_off"
+    return named.pop(), None

@@ -220,7 +220,7 @@ def test_the_commands_in_the_readme_run_one_after_the_other(synth: Synth, tmp_pa
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python -m synth (.*?)\s*(?:#.*)?$", readme, flags=re.MULTILINE)
     verbs = {command.split()[0] for command in commands}
-    assert VERBS == verbs
+    assert verbs == VERBS
 
     (tmp_path / "pipelines").mkdir()
     quickstart = PIPELINE.replace("name: small", "name: quickstart")

@@ -48,7 +48,8 @@ def is_question(body: Body) -> bool:
 
 def fenced(text: str) -> list[str]:
     """What stands between marks, in order."""
-    return re.findall(r"\[begin [0-9a-f]{10}\]\n(.*?)\n\[end [0-9a-f]{10}\]", text, re.DOTALL)
+    pairs = re.findall(r"\[begin ([0-9a-f]{10})\]\n(.*?)\n\[end \1\]", text, re.DOTALL)
+    return [inside for _, inside in pairs]
 
 
 def candidates(body: Body) -> tuple[str, str]:
@@ -190,7 +191,7 @@ async def test_a_judge_that_only_sees_places_is_exactly_even_and_counted_as_such
         "{model: m}", lambda body: letters(body, {"A": math.log(0.9), "B": math.log(0.1)})
     )
     assert list(version.rows("preference")) == []
-    assert version.manifest["views"]["preference"]["left_out"] == {"tie": ROWS}
+    assert version.manifest["views"]["preference"]["left_out"] == {"orders_disagree": ROWS}
     evidence = version.manifest["judges"]["judge_pairs"]
     assert (evidence["both_orders"], evidence["same_position"], evidence["first"]) == (ROWS, ROWS, ROWS)
 
@@ -239,7 +240,15 @@ async def test_preamble_examples_and_reasons_are_switches_independent_of_each_ot
 
 @pytest.mark.parametrize(
     ("p_a", "reasons", "target"),
-    [(0.97, False, 0.97), (0.97, True, 0.6), (0.02, True, 0.6), (0.55, True, 0.55)],
+    [
+        (0.97, False, 0.97),
+        (0.02, False, 0.02),
+        (0.55, False, 0.55),
+        (0.97, True, 0.6),
+        (0.02, True, 0.4),
+        (0.03, True, 0.4),
+        (0.55, True, 0.55),
+    ],
 )
 def test_labels_are_clamped_after_reasoning_under_a_constitution_and_only_there(
     p_a: float, reasons: bool, target: float
@@ -247,7 +256,7 @@ def test_labels_are_clamped_after_reasoning_under_a_constitution_and_only_there(
     one = Judgment("j", "pair", (0, 1), (0, 1), p_a, bounds=(0.4, 0.6) if reasons else (0.0, 1.0))
     said = label((0, 1), [one])
     assert isinstance(said, Label)
-    assert max(said.p_first, 1 - said.p_first) == pytest.approx(target, abs=1e-6)
+    assert said.p_first == pytest.approx(target, abs=1e-6)
 
 
 def test_an_averaged_label_is_clamped_after_averaging() -> None:
@@ -402,7 +411,7 @@ async def test_mt_bench_reads_the_last_verdict_and_keeps_what_was_said(
     version, bodies = await judged("{model: m}", lambda body: said, step="judge_mt_bench")
     assert {(body["temperature"], body["max_tokens"]) for body in bodies} == {(0.0, 2048)}
     left_out = version.manifest["views"]["preference"]["left_out"]
-    assert left_out == {"tie" if reason is None else reason: ROWS}
+    assert left_out == {reason or ("tie" if label_ == 0.5 else "orders_disagree"): ROWS}
     evidence = version.manifest["judges"]["judge_mt_bench"]
     assert evidence["same_position"] == (ROWS if label_ in (0.0, 1.0) else 0)
 
@@ -419,7 +428,7 @@ async def test_mt_bench_wins_only_if_both_orders_name_the_same_answer(judged: Ru
         return first, second
 
     version, _ = await judged("{model: m}", judge, step="judge_mt_bench")
-    assert version.manifest["views"]["preference"]["left_out"] == {"tie": 1}
+    assert version.manifest["views"]["preference"]["left_out"] == {"orders_disagree": 1}
     assert all(pair["p_chosen"] == 1.0 for pair in version.rows("preference"))
 
 
@@ -568,7 +577,7 @@ def test_noise_turns_a_quarter_of_labels_round_always_the_same_ones_and_no_judge
         assert isinstance(line, dict)
         turned = clean["chosen"] != line["chosen"]
         assert (line["flipped"], clean["flipped"]) == (turned, False)
-        assert line["p_chosen"] == pytest.approx(0.1 if turned else 0.9)
+        assert line["p_chosen"] == pytest.approx(0.9)  # a reader of soft labels meets the noise too
         flipped += turned
     assert 0.24 <= flipped / count <= 0.26
     assert list(noisy.show(row)) == [line]
@@ -647,3 +656,121 @@ def test_a_pipeline_that_names_a_judge_of_a_panel_that_is_not_there_is_refused(p
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="unknown step 'judge_two'"):
         pipelines.read(path)
+
+
+def test_of_ten_scored_answers_all_pairs_of_unequal_scores_can_be_had() -> None:
+    answers = tuple(Answer(f"Answer {n}.") for n in range(10))
+    values = (1, 2, 2, 3, 4, 5, 5, 5, 9, 10)
+    judgments = [
+        Judgment("s", "score", (n,), (n,), float(value), bounds=(1.0, 10.0)) for n, value in enumerate(values)
+    ]
+    row = sourced((Message("user", "Say."),), 0).answered(*answers).judged(*judgments)
+    lines = list(Preference(rejected="all").show(row))
+    assert len(lines) == 45
+    assert lines.count(LeftOut("tie")) == 4
+    for line in lines:
+        if isinstance(line, dict):
+            better, worse = (int(line[side][0]["content"].split()[1][:-1]) for side in ("chosen", "rejected"))
+            assert values[better] > values[worse]
+
+
+async def test_a_greedy_judge_that_cannot_be_read_is_sampled_when_it_is_asked_again(judged: Run) -> None:
+    _, bodies = await judged("{model: m, verdict: schema}", lambda body: "Hm.")
+    assert Counter(body["temperature"] for body in bodies) == {0.0: 2 * ROWS, 0.5: 2 * ROWS}
+
+
+def test_a_bias_for_a_place_is_only_cancelled_where_both_orders_were_read() -> None:
+    def beside(number: int, order: tuple[int, int], value: float | None) -> Judgment:
+        return Judgment(
+            "e", "score", (number,), order, value, None if value else "no_scores", bounds=(1.0, 10.0)
+        )
+
+    straight = [beside(0, (0, 1), 8.0), beside(1, (0, 1), 5.0)]
+    swapped = [beside(1, (1, 0), 6.0), beside(0, (1, 0), 7.0)]
+    unread = [beside(1, (1, 0), None), beside(0, (1, 0), None)]
+    [line] = Preference().show(pair_row(*straight, *swapped))
+    assert isinstance(line, dict)
+    assert line["score_gap"] == 2.0
+    assert list(Preference().show(pair_row(*straight, *unread))) == [LeftOut("fewer_than_two_fit_answers")]
+
+
+def test_a_judge_that_scores_votes_in_a_panel_and_makes_no_line_of_its_own() -> None:
+    def by(step: str, *values: float) -> list[Judgment]:
+        return [
+            Judgment(step, "score", (n,), (n,), value, bounds=(1.0, 10.0)) for n, value in enumerate(values)
+        ]
+
+    row = pair_row(*by("one", 9.0, 2.0), *by("other", 2.0, 9.0), said("asked", 0.9))
+    [line] = Preference(judge=["one", "other", "asked"], rule="mean").show(row)
+    assert isinstance(line, dict)
+    assert (line["p_chosen"], line["agreed"]) == (pytest.approx(1.9 / 3), False)
+    assert list(Preference(judge=["one", "other"]).show(row)) == [LeftOut("orders_disagree")]
+
+
+def test_samples_that_cancel_but_for_rounding_are_no_label() -> None:
+    votes = [said("a", p) for p in (0.98, 0.8, 0.52)] + [said("a", 1 - p, (1, 0)) for p in (0.98, 0.8, 0.52)]
+    assert list(Preference(rule="mean").show(pair_row(*votes))) == [LeftOut("orders_disagree")]
+
+
+@pytest.mark.parametrize("clamp", ["[0.6, 0.4]", "[40, 60]", "[0.6, 0.9]"])
+def test_a_clamp_that_would_turn_labels_round_is_refused(pipeline: ReadPipeline, clamp: str) -> None:
+    text = (
+        "name: x\nmodels: {m: {provider: scripted}}\nsteps:\n  - self_instruct: {model: m}\n"
+        f"  - respond: {{model: m, count: 2}}\n  - judge_pairs: {{model: m, clamp: {clamp}}}\n"
+    )
+    with pytest.raises(UserError, match="bounds around one half"):
+        pipeline(text)
+
+
+EQUAL = """
+name: equal
+models: {m: {provider: compatible, base_url: "URL/v1", model: x}}
+steps:
+  - pairs: {path: twice.jsonl}
+  - judge_pairs: {model: m, KEYS}
+dataset: {views: [preference]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "calls"), [("verdict: votes", 2), ("verdict: votes, samples: 3, temperature: 1", 12)]
+)
+async def test_equal_rows_are_judged_once_at_temperature_zero_and_each_anew_above_it(
+    write_lines: WriteLines, server: ProviderServer, pipeline: ReadPipeline, make: Make, keys: str, calls: int
+) -> None:
+    write_lines("twice.jsonl", *[{"prompt": "Say.", "chosen": "one", "rejected": "other"}] * 2)
+    server.answer = lambda body: "A"
+    await make(pipeline(EQUAL.replace("URL", server.url).replace("KEYS", keys)))
+    assert len({(asked_text(body), body["seed"]) for body in server.bodies}) == len(server.bodies) == calls
+
+
+async def test_an_empty_answer_is_not_asked_about(
+    write_lines: WriteLines, server: ProviderServer, pipeline: ReadPipeline, make: Make
+) -> None:
+    write_lines("prompts.jsonl", {"prompt": "Say."})
+    server.answer = lambda body: "" if body["seed"] % 2 else " "
+    text = EQUAL.replace(
+        "pairs: {path: twice.jsonl}", "jsonl: {path: prompts}\n  - respond: {model: m, count: 2}"
+    )
+    version, _ = await make(pipeline(text.replace("URL", server.url).replace("KEYS", "both_orders: true")))
+    assert len(server.bodies) == 2
+    assert version.manifest["views"]["preference"]["left_out"] == {"empty_answer": 1}
+
+
+async def test_empty_reasons_are_unreadable_and_no_unreasoned_verdict_takes_their_place(judged: Run) -> None:
+    version, bodies = await judged("{model: m, chain_of_thought: true, constitution: rules}", lambda body: "")
+    assert not any(LETTER.search(asked_text(body)) for body in bodies)
+    assert version.manifest["views"]["preference"]["left_out"] == {"empty_reasons": ROWS}
+
+
+async def test_reasoned_examples_stand_under_the_rule_that_their_reasons_go_by(judged: Run) -> None:
+    def judge(body: Body) -> str | Body:
+        return oracle(body) if LETTER.search(asked_text(body)) else "Thought."
+
+    _, bodies = await judged(
+        "{model: m, constitution: rules, examples: judge_examples, shots: 6, chain_of_thought: true}", judge
+    )
+    for body in bodies:
+        shown = [message["content"] for message in body["messages"][:-1] if message["role"] == "user"]
+        assert all("The assistant should" in text for text in shown)
+        assert "The assistant should" not in asked_text(body)

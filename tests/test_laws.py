@@ -476,14 +476,14 @@ def said_by(judge: Any, asked: Asked) -> None:
     asked.answers = answers
 
 
-async def test_a_judge_that_likes_the_first_place_makes_ties_and_no_label(
+async def test_a_judge_that_likes_the_first_place_makes_no_label(
     pipeline: ReadPipeline, make: Make, asked: Asked, write_lines: WriteLines
 ) -> None:
     write_lines("prompts.jsonl", *prompts(20))
     said_by(lambda request: letter("A"), asked)
     version, _ = await make(pipeline(JUDGED))
     assert list(version.rows("preference")) == []
-    assert version.manifest["views"]["preference"]["left_out"] == {"tie": 20}
+    assert version.manifest["views"]["preference"]["left_out"] == {"orders_disagree": 20}
     judge = version.manifest["judges"]["judge_pairs"]
     assert (judge["both_orders"], judge["same_position"], judge["first"]) == (20, 20, 20)
     assert (judge["agreed"], judge["ties"], judge["unreadable"]) == (0, 0, 0)
@@ -497,7 +497,7 @@ async def test_a_judge_that_likes_the_last_place_is_told_from_one_that_likes_the
     version, _ = await make(pipeline(JUDGED))
     judge = version.manifest["judges"]["judge_pairs"]
     assert (judge["same_position"], judge["first"]) == (5, 0)
-    assert version.manifest["views"]["preference"]["left_out"] == {"tie": 5}
+    assert version.manifest["views"]["preference"]["left_out"] == {"orders_disagree": 5}
 
 
 @pytest.mark.parametrize("verdict", ["logprobs", "schema"])

@@ -60,6 +60,7 @@ def test_a_letter_that_was_not_returned_is_bounded_by_what_is_left_over() -> Non
         '{"better": "A"} or rather {"better": "B"}',
         '```\n{"better": "A"\n```',
         "[" * 100_000,
+        '{"better": NaN}',
     ],
 )
 def test_what_is_not_the_json_that_was_asked_for_is_no_verdict(text: str) -> None:
@@ -90,10 +91,12 @@ def test_a_letter_in_json_is_a_verdict_whatever_stands_around_it(text: str) -> N
         ("So the answer is: (B)", "B"),
         ("(A) is longer, but (B) refuses. So the answer is: (B)", "B"),
         ("My verdict: A", "A"),
+        ("**Answer:** B", "B"),
+        ("The answer is **B**.\nIt is kinder.", "B"),
     ],
 )
 def test_a_letter_that_is_named_as_the_answer_is_a_verdict(text: str, letter: str) -> None:
-    assert read_letter(text) == letter
+    assert read_letter(Reply(text)) == (letter, None)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +108,21 @@ def test_a_letter_that_is_named_as_the_answer_is_a_verdict(text: str, letter: st
         "Both replies are good. Reply (A) is shorter, reply (B) is kinder.",
         "The answer is (A). On second thoughts, the answer is (B).",
         "Antwort: B",
+        "The answer is a matter of taste.",
+        "The verdict is a tie.",
+        "My choice is a difficult one",
+        "The answer is A or B, depending",
+        "The answer is A/B",
+        "the answer: A and B are equal",
+        "Answer B is worse than the other.",
         "Apples",
         "I cannot judge this.",
     ],
 )
 def test_rambling_both_letters_and_other_languages_are_no_verdict(text: str) -> None:
-    assert read_letter(text) is None
+    assert read_letter(Reply(text)) == (None, "no_verdict")
+
+
+def test_a_vote_that_was_cut_off_is_none_unless_it_is_the_letter_alone() -> None:
+    assert read_letter(Reply("The answer is A.", finish="length")) == (None, "cut_off")
+    assert read_letter(Reply("A", finish="length")) == ("A", None)

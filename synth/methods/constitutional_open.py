@@ -16,7 +16,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from synth.constitution import Principle
-from synth.rows import Answer, Message, Row, digest
+from synth.rows import APART, Answer, Message, Row, digest
 from synth.step import Bench, ConstitutionName, Each, ModelName
 
 
@@ -56,7 +56,7 @@ class ConstitutionalOpen(Each):
     async def _say(self, chat: Sequence[Message], row: Row, bench: Bench) -> Answer:
         reply = await bench.model(self.model).ask(
             chat,
-            sample=row.occurrence,
+            sample=row.occurrence + APART * len(row.answers),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             stop=self.stop,

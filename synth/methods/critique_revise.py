@@ -6,7 +6,7 @@ and then for a revision, which takes its place: the next round begins anew with 
 critique sees the answer before it. Worked examples come first, one of which leaves a good answer as it is.
 Every revision is kept, and the `sft` view shows them all, or those of the first rounds (``up_to``).
 
-As in section 3.4, ``critique: false`` asks for the revision at once. ``stop_if_nothing_found`` is not in the
+As in section 3.5, ``critique: false`` asks for the revision at once. ``stop_if_nothing_found`` is not in the
 paper: the critique may then say that it finds nothing, which ends the rounds.
 
 Differs: the critique and the revision are turns of a chat rather than raw text, since it is meant for chat
@@ -66,12 +66,12 @@ class CritiqueRevise(Each):
         faults = Answer("")
         if self.critique:
             chat.append(Message("user", self._critique_request(principle, bench)))
-            faults = await self._say(chat, row, number, bench)
+            faults = await self._say(chat, row, bench)
             if self.stop_if_nothing_found and says_nothing(faults.text):
                 return None
             chat.append(Message("assistant", faults.text))
         chat.append(Message("user", self._revision_request(principle, bench)))
-        better = await self._say(chat, row, number, bench)
+        better = await self._say(chat, row, bench)
         return Answer(
             text=better.text,
             step=bench.step,
@@ -103,11 +103,11 @@ class CritiqueRevise(Each):
             turns.append(Message("assistant", example.revision))
         return turns
 
-    async def _say(self, chat: list[Message], row: Row, number: int, bench: Bench) -> Answer:
-        """What the model says in round `number`: a fresh sample, even of a chat that was there before."""
+    async def _say(self, chat: list[Message], row: Row, bench: Bench) -> Answer:
+        """What the model says: in every round, and in further steps, a fresh sample."""
         reply = await bench.model(self.model).ask(
             chat,
-            sample=row.occurrence + APART * number,
+            sample=row.occurrence + APART * len(row.answers),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )

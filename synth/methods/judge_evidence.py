@@ -4,14 +4,15 @@ Wang et al. 2023, "Large Language Models are not Fair Evaluators" (arXiv:2305.17
 evidence calibration asks for the evidence before the scores and averages k = 3 samples at temperature 1;
 balanced position calibration averages both orders. An answer's mean over its judgements is the view's to
 take. The paper's third part sends the pairs that split the judge most to people: their judgements are kept
-here one by one, so `orders` and `samples` that disagree can be found.
+here one by one, each with its `order` and `sample`, so that those which disagree can be found.
 
 Differs: JSON in place of lines of text.
 """
 
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from synth.pairs import PairJudge, Question, shown
 from synth.rows import Judgment, Message
@@ -39,12 +40,6 @@ class JudgeEvidence(PairJudge):
     temperature: float = Field(1.0, ge=0, description="the paper takes 1")
     max_tokens: int = Field(1024, ge=1)
 
-    @model_validator(mode="after")
-    def _samples_differ(self) -> Self:
-        if self.samples > 1 and not self.temperature:
-            raise ValueError("samples: more than one is only another if temperature is above 0")
-        return self
-
     async def judge(self, question: Question, bench: Bench) -> list[Judgment]:
         """Two raw judgements, one an answer, from one call."""
         asked = bench.prompt("judge_evidence/judge.md").fill(**shown(question))
@@ -52,27 +47,35 @@ class JudgeEvidence(PairJudge):
             bench.model(question.model),
             [Message("user", asked)],
             SCHEMA,
-            sample=question.sample,
+            sample=self.sample(question),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
         scores = (None, None) if told.error else (told.value["score_1"], told.value["score_2"])
+        said = "" if told.error else told.value["evidence"]
+        return [
+            replace(
+                one, value=score, unreadable="no_scores" if told.error else None, calls=told.calls, said=said
+            )
+            for one, score in zip(self.unasked(question, "", bench), scores, strict=True)
+        ]
+
+    def unasked(self, question: Question, reason: str, bench: Bench) -> list[Judgment]:
+        """Two raw judgements without a score, in the order shown."""
         return [
             Judgment(
                 bench.step,
                 "score",
                 (number,),
                 question.order,
-                None if score is None else float(score),
-                unreadable="no_scores" if told.error else None,
+                None,
+                unreadable=reason,
                 principle=question.principle.id if question.principle else None,
-                calls=told.calls,
                 bounds=SCALE,
-                said="" if told.error else told.value["evidence"],
                 sample=question.sample,
                 model=question.model,
             )
-            for number, score in zip(question.order, scores, strict=True)
+            for number in question.order
         ]
 
     def calls(self, rows: float) -> float:

@@ -2,10 +2,11 @@
 
 Zheng et al. 2023, "Judging LLM-as-a-Judge" (arXiv:2306.05685), sections 3.1 and 3.4: the judge explains, then
 names the better reply or a tie; each pair is judged in both orders, and an answer wins only if both name it,
-else it is a tie; maths, reasoning and code are judged beside a reference answer. That rule is the
-`preference` view's ``rule: agree``: here every verdict is kept as it was given.
+else it is a tie; maths, reasoning and code are judged beside a reference answer, which the judge made first.
+That rule is the `preference` view's ``rule: agree``: here every verdict is kept as it was given.
 
-Differs: the last verdict of a reply counts, where the reference code takes the first that its tests meet;
+Differs: the reference is a right answer that the row knows; the paper's grading of single answers is not
+built; the last verdict of a reply counts, where the reference code takes the first that its tests meet;
 a verdict that cannot be read is counted, and never a tie.
 """
 
@@ -28,7 +29,6 @@ class JudgeMtBench(PairJudge):
     """
 
     reference: str | None = Field(None, description="the fact that holds a right answer to judge by")
-    temperature: float = Field(0.0, ge=0)
     max_tokens: int = Field(2048, ge=1)
 
     async def judge(self, question: Question, bench: Bench) -> list[Judgment]:
@@ -38,7 +38,7 @@ class JudgeMtBench(PairJudge):
         )
         reply = await bench.model(question.model).ask(
             [Message("user", asked)],
-            sample=question.sample,
+            sample=self.sample(question),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )

@@ -1,23 +1,24 @@
 """Judge pairs: which of two answers is better, asked of a model in both orders.
 
 Bai et al. 2022, "Constitutional AI" (arXiv:2212.08073), section 4.1: one principle a comparison; the label is
-the normalised probability of (A) against (B); worked examples each have a principle of their own; labels that
-come of reasoning step by step are clamped to 40-60 %. Lee et al. 2023, "RLAIF" (arXiv:2309.00267), section
-3: both orders, averaged, so that a judge that only ever likes one place comes out near one half, and exactly
-there if it is as sure of it in both orders; a preamble, plain or detailed; examples; a rationale at
-temperature 0, after which the question is put as before. Preamble, examples and reasoning are switches,
-independent of each other.
+the normalised probability of (A) against (B); worked examples each have a principle of their own, drawn, or
+where reasons are shown the one that they were written for; labels that come of reasoning step by step are
+clamped to 40-60 %. Lee et al. 2023, "RLAIF" (arXiv:2309.00267), section 2.1: both orders, averaged, so that a
+judge that only ever likes one place comes out near one half, and exactly there if it is as sure of it in both
+orders; a preamble, plain or detailed; examples; a rationale at temperature 0, after which the question is
+put as before. Preamble, examples and reasoning are switches, independent of each other.
 
 Where a provider gives no log-probabilities, ``verdict: votes`` samples the letter, and ``verdict: schema``
-asks for JSON; neither is in the papers, and every judgement tells by its value, 0 or 1, that it is a vote.
+asks for JSON; neither is in the papers, and the pipeline file, which a version keeps, says that it was so.
 
 Differs: a chat, in which examples are earlier turns, rather than raw text; letters where Lee et al. have
-numbers. Every raw judgement is kept with its order, and nothing is averaged or clamped here: a view derives
-the label.
+numbers; the rationale stands in a fence, as words that may be wrong, where they append it as it is. Every raw
+judgement is kept with its order, and nothing is averaged or clamped here: a view derives the label.
 """
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -59,12 +60,14 @@ class JudgePairs(PairJudge):
         description="bounds of a label. paper: 0.4 and 0.6 for reasoned judgements under a constitution, "
         "none for all others",
     )
-    temperature: float = Field(0.0, ge=0, description="0, since samples of a judge were worse than its best")
 
     @model_validator(mode="after")
-    def _samples_differ(self) -> Self:
-        if self.samples > 1 and not self.temperature:
-            raise ValueError("samples: more than one is only another if temperature is above 0")
+    def _makes_sense(self) -> Self:
+        if self.verdict == "logprobs" and self.samples > 1 and not self.chain_of_thought:
+            raise ValueError("samples: probabilities are the same each time; ask for votes or for reasons")
+        low, high = self._bounds()
+        if not 0 <= low <= 0.5 <= high <= 1:
+            raise ValueError(f"clamp: expected bounds around one half in [0, 1], found {low} and {high}")
         return self
 
     def wants(self) -> Mapping[str, frozenset[Capability]]:
@@ -79,14 +82,16 @@ class JudgePairs(PairJudge):
         if self.chain_of_thought:
             reasons = await self._reasons(question, examples, bench)
             said, calls = reasons.text.strip(), (reasons.key,)
-        value, censored, unreadable, made = await self._verdict(question, examples, said, bench)
+            if not said:
+                return [question.judged(bench.step, None, unreadable="empty_reasons", calls=calls)]
+        verdict = await self._verdict(question, examples, said, bench)
         return [
             question.judged(
                 bench.step,
-                value,
-                unreadable=unreadable,
-                censored=censored,
-                calls=calls + made,
+                verdict.p_shown_first,
+                unreadable=verdict.unreadable,
+                censored=verdict.censored,
+                calls=calls + verdict.calls,
                 said=said,
                 bounds=self._bounds(),
             )
@@ -100,28 +105,27 @@ class JudgePairs(PairJudge):
     async def _reasons(self, question: Question, examples: list["_Shown"], bench: Bench) -> Reply:
         asked = self._messages(question, examples, bench, ending="reasons")
         return await bench.model(question.model).ask(
-            asked, sample=question.sample, max_tokens=RATIONALE_TOKENS, temperature=self.temperature
+            asked, sample=self.sample(question), max_tokens=RATIONALE_TOKENS, temperature=self.temperature
         )
 
     async def _verdict(
         self, question: Question, examples: list["_Shown"], said: str, bench: Bench
-    ) -> tuple[float | None, bool, str | None, tuple[str, ...]]:
-        """Probability of the answer shown first, whether it is a bound, why unreadable, keys of the calls."""
+    ) -> "_Verdict":
         model = bench.model(question.model)
         ending = "json" if self.verdict == "schema" else "letter"
         asked = self._messages(question, examples, bench, ending=ending, said=said)
-        how: dict[str, Any] = {"sample": question.sample, "temperature": self.temperature}
+        how: dict[str, Any] = {"sample": self.sample(question), "temperature": self.temperature}
         if self.verdict == "schema":
             told = await tell_json(model, asked, VERDICT, max_tokens=64, **how)
-            value = None if told.error else float(told.value["better"] == "A")
-            return value, False, "no_verdict" if told.error else None, told.calls
+            better, unreadable = (None, "no_verdict") if told.error else (told.value["better"], None)
+            return _Verdict(_p_of(better), told.calls, unreadable)
         if self.verdict == "votes":
             reply = await model.ask(asked, max_tokens=16, **how)
-            letter = read_letter(reply.text)
-            value = None if letter is None else float(letter == "A")
-            return value, False, "no_verdict" if letter is None else None, (reply.key,)
+            letter, unreadable = read_letter(reply)
+            return _Verdict(_p_of(letter), (reply.key,), unreadable)
         reply = await model.ask(asked, top_logprobs=TOP, max_tokens=1, **how)
-        return *read_logprobs(reply), (reply.key,)
+        p_first, censored, unreadable = read_logprobs(reply)
+        return _Verdict(p_first, (reply.key,), unreadable, censored)
 
     def _messages(
         self, question: Question, examples: list["_Shown"], bench: Bench, *, ending: str, said: str = ""
@@ -146,6 +150,8 @@ class JudgePairs(PairJudge):
         for number, example in enumerate(drawn, start=1):
             dice = random.Random(bench.chance(about, number))
             principle = bench.principle(self.constitution, bench.chance(f"{about}:principle", number))
+            if principle and self.chain_of_thought:
+                principle = example.principle  # a rationale speaks of the rule that it was written for
             yield _Shown(example, better_first=dice.random() < 0.5, principle=principle)
 
     def problems(self, folder: Path) -> Iterator[tuple[str, str]]:
@@ -157,6 +163,21 @@ class JudgePairs(PairJudge):
     def calls(self, rows: float) -> float:
         """One a question, two with reasons."""
         return self.questions(rows) * (1 + self.chain_of_thought)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What came of one question: `p_shown_first` in [0, 1], or why it is unreadable; keys of its calls."""
+
+    p_shown_first: float | None
+    calls: tuple[str, ...]
+    unreadable: str | None = None
+    censored: bool = False
+
+
+def _p_of(letter: str | None) -> float | None:
+    """1.0 for A, the answer shown first, 0.0 for B."""
+    return None if letter is None else float(letter == "A")
 
 
 class _Shown:

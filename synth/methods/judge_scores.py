@@ -1,6 +1,6 @@
 """Judge scores: how good each answer is from 1 to 10, read from the probabilities of the ten numbers.
 
-Lee et al. 2023, "RLAIF" (arXiv:2309.00267), section 3.2.2, direct RLAIF: the judge is asked to rate an
+Lee et al. 2023, "RLAIF" (arXiv:2309.00267), section 2.2.2, direct RLAIF: the judge is asked to rate an
 answer, and its score is the mean of 1 to 10 under the probabilities that it gives to the ten numbers, which
 are divided by their sum first. The paper uses it as the reward itself, moved to [-1, 1]; `scaled` does that.
 
@@ -105,7 +105,7 @@ def _tens(reply: Reply) -> float | None:
     """How likely a 0 comes after a first token that is a bare 1; None if the reply did not begin so."""
     if len(reply.tokens) < 2 or reply.tokens[0].text.strip() != "1":
         return None
-    return token_mass(reply, 1, ("0",))[0]["0"]
+    return token_mass(reply, 1, ("0",))[0]["0"] or None
 
 
 def expected(mass: Mapping[str, float]) -> float:
