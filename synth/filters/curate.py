@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from synth import assets, seeds
+from synth import assets, columns, seeds
 from synth.errors import Problem, StorageError, UserError
 from synth.rouge import Pool
 from synth.rows import Row, digest
@@ -101,7 +101,7 @@ class Curate(Whole):
                 self._take(source, quota, shelf, taken, bench)
         for row in rows:
             if row.id in taken.facts:
-                licence = _fact(row, self.licence)
+                licence = columns.at(row.facts, self.licence)
                 yield row.noted(bench.step, **taken.facts[row.id], licence=licence)
             elif not bench.journal.has(bench.step, row.id):
                 bench.journal.filtered(bench.step, row.id, "over_quota", shown(row))
@@ -123,14 +123,14 @@ class Curate(Whole):
     def _score(self, row: Row) -> float | None:
         if self.judge is not None:
             return scores(row, self.judge).of.get(len(row.answers) - 1)
-        value = _fact(row, self.score) if self.score else None
+        value = columns.at(row.facts, self.score) if self.score else None
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def _source(self, row: Row) -> str:
-        return str(_fact(row, self.source) or "unknown")
+        return str(columns.at(row.facts, self.source) or "unknown")
 
     def _candidate(self, row: Row) -> "_Candidate":
-        category = str(_fact(row, self.category) or "unknown") if self.category else ""
+        category = str(columns.at(row.facts, self.category) or "unknown") if self.category else ""
         return _Candidate(
             row.id,
             quota=self._source(row) if self.quotas else "",
@@ -188,13 +188,6 @@ def drawn(weights: Mapping[str, float], chance: str) -> str:
     A race of exponential clocks, one a name: a name that goes out changes no draw but its own.
     """
     return min(weights, key=lambda name: random.Random(f"{chance}/{name}").expovariate(weights[name]))
-
-
-def _fact(row: Row, name: str | None) -> Any:
-    """The column `name`, or what a step noted: ``step.key``."""
-    step, _, key = (name or "").partition(".")
-    noted = row.facts.get(step)
-    return noted.get(key) if key and isinstance(noted, Mapping) else row.facts.get(name or "")
 
 
 def _pool(held_out: str | None, bench: Bench) -> Pool:

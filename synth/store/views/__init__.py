@@ -1,13 +1,14 @@
 """Views: the rows in the shape that a consumer wants. One file each; the columns are TRL's."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from synth.columns import at
 from synth.rows import Message, Row
 
 CHAT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -36,7 +37,7 @@ class View(BaseModel, ABC):
 
     def shown(self, row: Row) -> Iterator[dict[str, Any] | LeftOut]:
         """What `row` shows as, if `where` picks it."""
-        if all(_noted(row, path) == wanted for path, wanted in self.where.items()):
+        if all(at(row.facts, path) == wanted for path, wanted in self.where.items()):
             yield from self.show(row)
         else:
             yield LeftOut("not_picked")
@@ -44,14 +45,6 @@ class View(BaseModel, ABC):
     @abstractmethod
     def show(self, row: Row) -> Iterator[dict[str, Any] | LeftOut]:
         """Yield what `row` shows as, or why it does not, in the order of ids."""
-
-
-def _noted(row: Row, path: str) -> Any:
-    """What the facts of `row` hold under ``step.key``, or a column of its source under ``key``; else None."""
-    found: Any = row.facts
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
 
 
 def chat(*messages: Message) -> list[dict[str, str]]:
