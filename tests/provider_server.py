@@ -87,7 +87,8 @@ class ProviderServer:
             usual made answer.
         script: faults for the first requests, one each, in the order of arrival; None for none.
         fault: a fault for a body, or None; asked once `script` is used up.
-        latency: seconds before every answer, or a function of the body.
+        latency: seconds before every answer, or a function of the body that returns them, or returns what
+            must become true first.
         key: the only key that is accepted; None accepts all, and none.
         models: the names that are known; None knows all.
         text_logprobs_like_chat: ``/v1/completions`` as llama.cpp answers it.
@@ -97,7 +98,7 @@ class ProviderServer:
     answer: Callable[[Body], "str | Fault | Body | None"] | None = None
     script: Iterable[Fault | None] = ()
     fault: Callable[[Body], Fault | None] | None = None
-    latency: float | Callable[[Body], float] = 0.0
+    latency: float | Callable[[Body], float | Callable[[], bool]] = 0.0
     key: str | None = None
     models: tuple[str, ...] | None = None
     text_logprobs_like_chat: bool = False
@@ -193,8 +194,10 @@ class ProviderServer:
         """Answer `entry`. False if the connection is no longer usable."""
         reply = self._reply(entry)
         fault = reply if isinstance(reply, Fault) else Fault(status=200, body=reply)
-        seconds = self.latency(entry.body) if callable(self.latency) else self.latency
-        await asyncio.sleep(seconds)
+        wait = self.latency(entry.body) if callable(self.latency) else self.latency
+        while callable(wait) and not wait():  # noqa: ASYNC110 - what it waits for knows nothing of events
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0 if callable(wait) else wait)
         if fault.hang:
             await asyncio.Event().wait()
         whole = self._encoded(entry, fault)

@@ -1,4 +1,4 @@
-"""Constitutional AI: its supervised stage (Bai et al. 2022, section 3) and the open recipe, by real sockets."""
+"""Constitutional AI: its supervised stage (Bai et al. 2022, section 3) and the open recipe, by sockets."""
 
 import re
 from collections import Counter
