@@ -95,9 +95,9 @@ async def test_a_relaxed_constraint_pair_has_a_chosen_that_passes_and_a_rejected
 ) -> None:
     """Of whatever type is drawn. The model knows three of the 25, and of the others follows some by luck."""
     server.answer = obedient
-    rows, version, watch = await constrained(80, count=1)
+    rows, version, watch = await constrained(48, count=1)
     account = watch.accounts["constrain"]
-    assert 3 < len(rows) == account.continued == 80 - sum(account.filtered.values())
+    assert 3 < len(rows) == account.continued == 48 - sum(account.filtered.values())
     assert set(account.filtered) == {"chosen_fails", "rejected_passes"}
     for row in rows:
         known = row.facts["constrain"]
