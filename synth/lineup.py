@@ -4,15 +4,19 @@ Equal texts stand in it once, and what is said of the one is said of all. What a
 brought back to the answers here, so that no judge can forget the order in which it was shown them.
 """
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from string import ascii_uppercase
 from typing import TypeVar
 
 from synth.rows import Row
 
 Said = TypeVar("Said")
+# Indices of answers of equal text.
+Group = tuple[int, ...]
 
 MOST = len(ascii_uppercase)
 
@@ -27,7 +31,7 @@ class Lineup:
     """
 
     texts: tuple[str, ...]
-    shown: tuple[tuple[int, ...], ...]
+    shown: tuple[Group, ...]
 
     @property
     def letters(self) -> str:
@@ -55,7 +59,7 @@ class Lineup:
         return zip(self.letters, self.texts, strict=True)
 
 
-def same_texts(row: Row) -> list[tuple[int, ...]]:
+def same_texts(row: Row) -> list[Group]:
     """The indices of the answers of `row`, those of equal text together, by their first."""
     groups: dict[str, list[int]] = {}
     for number, answer in enumerate(row.answers):
@@ -63,7 +67,27 @@ def same_texts(row: Row) -> list[tuple[int, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def lineup(row: Row, groups: Sequence[tuple[int, ...]], chance: str) -> Lineup:
-    """The answers in `groups`, each a group of equal texts, in an order that `chance` draws."""
-    shown = random.Random(chance).sample(groups, len(groups))
-    return Lineup(tuple(row.answers[same[0]].text for same in shown), tuple(shown))
+def lineups(row: Row, chance: str, count: int) -> list[Lineup]:
+    """`count` line-ups of the answers of `row`, in orders that `chance` draws.
+
+    An order is drawn and then turned: over as many line-ups as there are texts, each text stands once at each
+    place. No order comes again before all have been. A larger `count` only adds line-ups.
+    """
+    return [
+        Lineup(tuple(row.answers[same[0]].text for same in shown), shown)
+        for shown in islice(_orders(same_texts(row), random.Random(chance)), count)
+    ]
+
+
+def _orders(groups: Sequence[Group], dice: random.Random) -> Iterator[tuple[Group, ...]]:
+    """Orders of `groups`, without end."""
+    begun: set[tuple[Group, ...]] = set()
+    while groups:
+        drawn = tuple(dice.sample(groups, len(groups)))
+        turned = [drawn[place:] + drawn[:place] for place in range(len(drawn))]
+        if drawn in begun:
+            continue
+        yield from turned
+        begun.update(turned)
+        if len(begun) == math.factorial(len(groups)):
+            begun.clear()

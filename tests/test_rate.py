@@ -246,11 +246,29 @@ async def test_equal_texts_are_shown_once_and_rated_alike(rate: Rated, server: P
     assert len(of(rows[0], "honesty")) == 3
 
 
-async def test_fewer_than_two_valid_ratings_give_no_pair(rate: Rated, server: ProviderServer) -> None:
-    server.answer = judge(lambda aspect, letter, text: 3 if aspect == "honesty" else 0)
-    version, _ = await rate(prompts=3, more=", aspects: [helpfulness]")
-    assert list(version.rows("preference")) == []
-    assert version.manifest["views"]["preference"]["left_out"]
+@pytest.mark.parametrize(("valid", "pairs"), [(0, 0), (1, 0), (2, 3)])
+async def test_fewer_than_two_valid_ratings_give_no_pair(
+    rate: Rated, server: ProviderServer, valid: int, pairs: int
+) -> None:
+    """So many of the four answers can be rated at all, each with other points."""
+
+    def say(aspect: str, letter: str, text: str) -> object:
+        place = "ABCD".index(letter)
+        return place + 1 if place < valid else "not applicable"
+
+    server.answer = judge(say)
+    version, rows = await rate(prompts=3, more=", aspects: [honesty]")
+    assert [len(scores(row).of) for row in rows] == [valid] * 3
+    assert len(list(version.rows("preference"))) == pairs
+    assert sum(version.manifest["views"]["preference"]["left_out"].values()) == 3 - pairs
+
+
+async def test_samples_of_an_aspect_are_asked_in_other_orders(rate: Rated, server: ProviderServer) -> None:
+    server.answer = judge(lambda aspect, letter, text: 3)
+    _, rows = await rate(prompts=10, count=2, more=", aspects: [helpfulness, honesty], samples: 2")
+    for row in rows:
+        orders = [(note["aspect"], tuple(note["order"])) for note in row.facts["rate"]["asked"]]
+        assert len(set(orders)) == 4
 
 
 async def test_margin_of_a_pair_lies_above_0_and_at_most_1(rate: Rated, server: ProviderServer) -> None:

@@ -14,9 +14,8 @@ from typing import Any
 
 from pydantic import Field
 
-from synth.constitution import Principle
 from synth.errors import Filtered
-from synth.lineup import Lineup, lineup, same_texts
+from synth.lineup import Lineup, lineups, same_texts
 from synth.rows import Judgment, Message, Row
 from synth.step import Bench, ConstitutionName, Each, ModelName
 from synth.structured import tell_json
@@ -34,7 +33,9 @@ class Rank(Each):
     constitution: ConstitutionName | None = Field(None, description="one principle is drawn a row")
     least: int = Field(2, ge=2, description="a row with fewer answers is dropped; the paper ranks at least 4")
     most: int = Field(9, ge=2, le=26, description="a row with more unlike answers is dropped; the paper's K")
-    samples: int = Field(1, ge=1, description="how often to ask, each time in another order")
+    samples: int = Field(
+        1, ge=1, description="how often to ask, each time in another order while there is one"
+    )
     temperature: float = Field(0.0, ge=0)
     max_tokens: int = Field(256, ge=1)
 
@@ -49,12 +50,12 @@ class Rank(Each):
             [same] = groups
             yield row.judged(Judgment(bench.step, "rank", same, same, None, unreadable="identical_answers"))
             return
-        shown = [lineup(row, groups, bench.chance(row.id, sample)) for sample in range(self.samples)]
-        judged = [self._judged(row, line, sample, bench) for sample, line in enumerate(shown)]
+        shown = enumerate(lineups(row, bench.chance(row.id), self.samples))
+        judged = [self._judged(row, line, sample, bench) for sample, line in shown]
         yield row.judged(*await bench.ask_all(judged))
 
     async def _judged(self, row: Row, line: Lineup, sample: int, bench: Bench) -> Judgment:
-        principle = self._principle(row, bench)
+        principle = bench.principle(self.constitution, bench.chance(f"{row.id}:principle"))
         asked = bench.prompt("rank/rank.md").fill(conversation=row.prompt, answers=line, principle=principle)
         told = await tell_json(
             bench.model(self.model),
@@ -77,10 +78,6 @@ class Rank(Each):
             sample=sample,
             model=self.model,
         )
-
-    def _principle(self, row: Row, bench: Bench) -> Principle | None:
-        about = bench.chance(f"{row.id}:principle")
-        return bench.constitution(self.constitution).draw(about) if self.constitution else None
 
     def calls(self, rows: float) -> float:
         """`samples` a row."""

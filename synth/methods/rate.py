@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from synth.errors import Filtered
-from synth.lineup import MOST, lineup, same_texts
+from synth.lineup import MOST, Lineup, lineups, same_texts
 from synth.rows import Judgment, Message, Row
 from synth.step import Bench, Each, ModelName
 from synth.structured import tell_json
@@ -63,7 +63,9 @@ class Rate(Each):
         description="columns of the source that say what is right or wrong, such as correct_answers; "
         "shown where truthfulness or helpfulness is rated",
     )
-    samples: int = Field(1, ge=1, description="how often each aspect is asked, each time in another order")
+    samples: int = Field(
+        1, ge=1, description="how often each aspect is asked, each time in another order while there is one"
+    )
     temperature: float = Field(0.0, ge=0)
     top_p: float | None = Field(
         None, gt=0, le=1, description="the source has 0.6, which changes nothing at temperature 0"
@@ -79,9 +81,9 @@ class Rate(Each):
             raise Filtered("too_many_answers")
         rated = await bench.ask_all(
             [
-                self._rated(row, groups, aspect, sample, bench)
+                self._rated(row, line, aspect, sample, bench)
                 for aspect in dict.fromkeys(self.aspects)
-                for sample in range(self.samples)
+                for sample, line in enumerate(lineups(row, bench.chance(f"{row.id}:{aspect}"), self.samples))
             ]
         )
         row = row.noted(bench.step, asked=[note for _, note in rated])
@@ -90,10 +92,9 @@ class Rate(Each):
         yield row.judged(*await bench.ask_all([self._criticised(row, number, bench) for number in whole]))
 
     async def _rated(
-        self, row: Row, groups: list[tuple[int, ...]], aspect: Aspect, sample: int, bench: Bench
+        self, row: Row, line: Lineup, aspect: Aspect, sample: int, bench: Bench
     ) -> tuple[list[Judgment], dict[str, Any]]:
         """The ratings of all answers in one aspect; and the order shown, with the types named."""
-        line = lineup(row, groups, bench.chance(f"{row.id}:{aspect}", sample))
         known = self._known(row) if aspect in TYPES else ""
         told = await tell_json(
             bench.model(self.model),
