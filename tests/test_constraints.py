@@ -18,7 +18,6 @@ from synth.constraints.draw import RARE_LETTERS, WORDS, asked, draw, relaxed
 from synth.constraints.language import LANGUAGES, language
 from synth.constraints.letter_case import CapitalWordFrequency
 from synth.constraints.modes import follows, tells_apart, variants
-from synth.constraints.sentences import sentences
 from synth.errors import RowError, UserError
 
 # Type, parameters, a reply that follows, one that does not. The names of the parameters are IFEval's.
@@ -142,7 +141,7 @@ def test_an_empty_response_fails_whatever_is_asked_for(case: Case, blank: str, m
     assert not follows(read(case[0], case[1]), blank, mode)
 
 
-# Expert check 9.10: IFEval's eight variants; strict <= loose always
+# The loose mode: IFEval's eight variants, of which the strict mode is one
 
 
 def test_ifevals_eight_variants_are_those_of_lines_and_asterisks() -> None:
@@ -272,31 +271,7 @@ def test_demands_are_worded_with_their_parameters() -> None:
         assert all(str(LANGUAGES.get(str(value), value)) in said for value in values), said
 
 
-# Sentences and languages
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("", 0),
-        ("no full stop", 1),
-        ("Mr. J. K. Long met Prof. A.B. Short, e.g. in No. 10. They spoke.", 2),
-        ("It costs 3.50 at www.example.org. Really?! Yes... no.", 4),
-        ("“Go.” She went. (He did not.) So.", 4),
-        ("* eggs\n* milk\n* tea", 1),
-        ("salt, pepper, etc. are there. We have salt etc. Good.", 3),
-        ("all in small letters. even here.", 2),
-        ("今日は雨です。明日は晴れです。", 2),
-        ("आज मौसम अच्छा है। हम जा रहे हैं।", 2),
-    ],
-)
-def test_sentences_end_where_a_reader_ends_them(text: str, count: int) -> None:
-    assert len(sentences(text)) == count, sentences(text)
-
-
-@given(st.text(alphabet=st.sampled_from("aB .?!\n\"'()etcMr"), max_size=60))
-def test_sentences_leave_out_nothing_but_white_space(text: str) -> None:
-    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+# Languages
 
 
 @pytest.mark.parametrize(
@@ -365,7 +340,7 @@ def test_conflicts_names_the_pairs_in_a_set() -> None:
     assert conflicts([capital, quiet, small, quiet]) == [(capital, small), (quiet, quiet)]
 
 
-# Expert check 9.9: a relaxed-constraint pair
+# A pair of replies, one to the prompt and one to the prompt with a constraint relaxed
 
 
 def test_a_relaxed_constraint_pair_needs_a_chosen_that_passes_and_a_rejected_that_fails() -> None:

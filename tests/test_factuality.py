@@ -12,9 +12,10 @@ from conftest import Make, ReadPipeline, WriteLines
 from provider_server import Body, ProviderServer
 
 from synth.errors import UserError
-from synth.methods.factuality import Factuality, penalty, sentences_of
+from synth.methods.factuality import Factuality, penalty
 from synth.rows import Row
 from synth.scores import scores
+from synth.sentences import sentences
 from synth.store.version import Version
 
 PASSAGE = "Owls hunt by ear. Their faces gather sound. They fly without noise."
@@ -121,11 +122,29 @@ async def test_claims_are_split_and_each_has_the_id_of_its_evidence(
         {"claim": "Owls hunt by ear.", "verdict": "supported", "evidence": 1},
         {"claim": "Owls bark.", "verdict": "not_mentioned", "evidence": None},
     ]
-    assert sentences_of(PASSAGE)[1 - 1] == "Owls hunt by ear."
+    assert sentences(PASSAGE)[1 - 1] == "Owls hunt by ear."
     (judgment,) = row.judgments
     assert (judgment.kind, judgment.aspect, judgment.value) == ("score", "factuality", 0.5)
     assert (judgment.bounds, judgment.candidates, len(judgment.calls)) == ((0.0, 1.0), (0,), 3)
     assert {body["temperature"] for body in server.bodies if kind(body) != "respond"} == {0.0}
+
+
+async def test_the_id_of_evidence_is_that_of_a_sentence_and_a_title_ends_none(
+    score: Callable[..., Any], server: ProviderServer
+) -> None:
+    def answers(what: str, body: Body) -> str:
+        if what == "claims":
+            return '{"abstains": false, "claims": [{"claim": "Smith studied owls."}]}'
+        return '{"verdict": "supported", "sentence": 2}' if what == "verdict" else "He studied owls."
+
+    script(server, answers)
+    row, _ = await score("by: passage", passage="Dr. Smith was born in St. Louis. He studied owls.")
+    (asked,) = [said(body) for body in server.bodies if kind(body) == "verdict"]
+    assert re.findall(r"^\d+\. .*$", asked, re.MULTILINE) == [
+        "1. Dr. Smith was born in St. Louis.",
+        "2. He studied owls.",
+    ]
+    assert noted(row)[0]["claims"][0]["evidence"] == 2
 
 
 async def test_without_a_reference_confidence_is_the_share_of_the_largest_class_of_k_samples(
@@ -248,6 +267,23 @@ async def test_a_short_answer_is_penalised_and_the_number_of_claims_is_kept(
     assert (by_text["long"][1]["count"], by_text["long"][1]["mean"]) == (10, 0.9)
 
 
+async def test_a_verdict_that_cannot_be_read_makes_an_answer_no_shorter(
+    score: Callable[..., Any], server: ProviderServer
+) -> None:
+    def answers(what: str, body: Body) -> str:
+        if what == "claims":
+            claims = [{"claim": f"Fact {number}."} for number in range(10)]
+            return orjson.dumps({"abstains": False, "claims": claims}).decode()
+        if what == "verdict":
+            return "Hm." if "Fact 9" in said(body) else '{"verdict": "supported", "sentence": 1}'
+        return "Ten facts."
+
+    script(server, answers)
+    row, _ = await score("by: passage, gamma: 10", passage=PASSAGE)
+    assert row.judgments[0].value == 1.0
+    assert (noted(row)[0]["count"], noted(row)[0]["readable"]) == (10, 9)
+
+
 def test_the_penalty_is_that_of_factscore() -> None:
     assert penalty(1, 0) == penalty(10, 10) == penalty(11, 10) == 1.0
     assert penalty(5, 10) == pytest.approx(0.3678794, abs=1e-6)
@@ -307,3 +343,13 @@ def test_a_penalty_on_minus_an_entropy_is_refused_before_anything_runs(
     text = PIPELINE.format(url="http://127.0.0.1:1", fields="gamma: 10, measure: neg_entropy", count=1)
     with pytest.raises(UserError, match="gamma"):
         pipeline(text)
+
+
+def test_a_penalty_that_no_answer_could_escape_is_refused_before_anything_runs(
+    pipeline: ReadPipeline, write_lines: WriteLines
+) -> None:
+    write_lines("asked.jsonl", {"prompt": "Why?"})
+    text = PIPELINE.format(url="http://127.0.0.1:1", fields="gamma: 10, most_claims: {}", count=1)
+    pipeline(text.replace("{}", "10"))
+    with pytest.raises(UserError, match="most_claims = 9"):
+        pipeline(text.replace("{}", "9"))

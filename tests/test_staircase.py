@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "synth"
 STAIRS = """
     errors rows
-    stream assets constitution constitution_json prompts columns yamlfile rouge instructions instances transcript final_answer seeds questions consensus jsonlines judge_examples critique_examples scores labels best_of_n spool journal project
+    stream assets constitution constitution_json prompts columns yamlfile rouge instructions instances transcript final_answer sentences seeds questions consensus jsonlines judge_examples critique_examples scores labels best_of_n spool journal project
     models
     providers step growth pairs lineup verdict said mistakes structured constraints
     sources methods filters

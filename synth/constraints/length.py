@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from synth.constraints import Constraint, Relation, within
-from synth.constraints.sentences import sentences
+from synth.sentences import sentences
 
 _PARAGRAPH_END = re.compile(r"\s?\*\*\*\s?")
 _AFTER_WORD = re.compile(r"[.,?!'\"]")

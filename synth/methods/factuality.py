@@ -14,7 +14,6 @@ judge, without the passage.
 """
 
 import math
-import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +26,13 @@ from synth.consensus import Measure, class_shares, measured
 from synth.errors import Filtered
 from synth.questions import words
 from synth.rows import Judgment, Message, Row
+from synth.sentences import sentences
 from synth.step import Bench, Each, ModelName
 from synth.structured import Told, tell_json
 
 VERDICTS = ("supported", "contradicted", "not_mentioned")
 ANSWERS, CLAIMS = 10, 6  # what `synth plan` assumes of a row and of an answer
 SHORT = 32  # tokens of a sampled answer
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,17 @@ class Factuality(Each):
     max_tokens: int = Field(1024, ge=1, description="for the list of claims")
 
     def problems(self, folder: Path) -> Iterator[tuple[str, str]]:
-        """A penalty that would be a reward."""
+        """A penalty that would be a reward, or that no answer could escape."""
         if self.gamma and self.measure == "neg_entropy" and self.by == "samples":
             yield (
                 "gamma",
                 "a penalty multiplies a score, and minus an entropy is below 0; leave one of them out",
+            )
+        if self.gamma > self.most_claims:
+            yield (
+                "gamma",
+                f"no answer is asked for more than most_claims = {self.most_claims} claims, so all would be "
+                "penalised; expected at most that",
             )
 
     async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
@@ -108,7 +113,7 @@ class Factuality(Each):
             [self._weighed(each, row, bench) for each in stated[: self.most_claims]]
         )
         calls = (*listed.calls, *(key for each in weighed for key in each.calls))
-        value, counted = self._value(weighed)
+        value, counted = self._value(weighed, len(stated))
         reason = "no_claim_readable" if value is None else None
         return self._judgment(number, value, reason, calls, bench), known | counted
 
@@ -129,14 +134,15 @@ class Factuality(Each):
             max_tokens=self.max_tokens,
         )
 
-    def _value(self, weighed: Sequence[Weighed]) -> tuple[float | None, dict[str, Any]]:
-        """The score that claims come to, and what is known of them."""
-        known: dict[str, Any] = {"claims": [each.known for each in weighed]}
+    def _value(self, weighed: Sequence[Weighed], count: int) -> tuple[float | None, dict[str, Any]]:
+        """The score of an answer that makes `count` claims, of which some were weighed; and what is known."""
         values = [each.value for each in weighed if each.value is not None]
+        known = {"claims": [each.known for each in weighed], "count": count, "readable": len(values)}
         if not values:
             return None, known
         mean = fmean(values)
-        return mean * penalty(len(values), self.gamma), known | {"count": len(values), "mean": mean}
+        # An answer is as long as it is, whether or not the judge's verdicts can be read.
+        return mean * penalty(count, self.gamma), known | {"mean": mean}
 
     async def _weighed(self, stated: dict[str, str], row: Row, bench: Bench) -> Weighed:
         """How far one claim holds."""
@@ -167,23 +173,23 @@ class Factuality(Each):
 
     async def _judged(self, claim: str, row: Row, bench: Bench) -> Weighed:
         """Whether the passage, or else the judge's memory, supports a claim."""
-        sentences = sentences_of(str(row.facts[self.passage])) if self.by == "passage" else []
-        numbered = "\n".join(f"{number}. {text}" for number, text in enumerate(sentences, 1))
+        evidence = sentences(str(row.facts[self.passage])) if self.by == "passage" else []
+        numbered = "\n".join(f"{number}. {text}" for number, text in enumerate(evidence, 1))
         ask = bench.prompt("factuality/support.md").fill(claim=claim, passage=numbered)
         told = await tell_json(
             bench.model(self.model),
             [Message("user", ask)],
-            _verdict_schema(len(sentences)),
+            _verdict_schema(len(evidence)),
             temperature=0.0,
             max_tokens=64,
         )
         known = {"claim": claim, "verdict": None, "evidence": None}
         if told.value is None:
             return Weighed(known, None, told.calls)
-        verdict, evidence = told.value["verdict"], told.value.get("sentence") or None
-        known |= {"verdict": verdict, "evidence": evidence}
+        verdict, found = told.value["verdict"], told.value.get("sentence") or None
+        known |= {"verdict": verdict, "evidence": found}
         # A claim that is supported by no sentence in particular is a verdict that contradicts itself.
-        unfounded = self.by == "passage" and verdict == "supported" and evidence is None
+        unfounded = self.by == "passage" and verdict == "supported" and found is None
         return Weighed(known, None if unfounded else float(verdict == "supported"), told.calls)
 
     def _judgment(
@@ -218,11 +224,6 @@ def penalty(claims: int, gamma: int) -> float:
     return 1.0 if claims >= gamma else math.exp(1 - gamma / claims)
 
 
-def sentences_of(passage: str) -> list[str]:
-    """The sentences of `passage`, whose numbers, from 1, are the ids of evidence."""
-    return [text for text in _SENTENCE.split(passage.strip()) if text]
-
-
 def _distinct(claims: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """The claims, each once: to say a thing twice makes it no truer."""
     by_words = {tuple(words(each["claim"])): each for each in reversed(claims)}
@@ -235,11 +236,11 @@ def _list_schema(questions: bool) -> dict[str, Any]:
     return _object({"abstains": {"type": "boolean"}, "claims": {"type": "array", "items": claim}})
 
 
-def _verdict_schema(sentences: int) -> dict[str, Any]:
-    """With a passage the number of a sentence is asked for, 0 for none."""
+def _verdict_schema(evidence: int) -> dict[str, Any]:
+    """With a passage the number of one of its sentences is asked for, 0 for none."""
     verdict = {"verdict": {"enum": list(VERDICTS)}}
-    number = {"sentence": {"type": "integer", "minimum": 0, "maximum": sentences}}
-    return _object(verdict | number if sentences else verdict)
+    number = {"sentence": {"type": "integer", "minimum": 0, "maximum": evidence}}
+    return _object(verdict | number if evidence else verdict)
 
 
 def _object(fields: dict[str, Any]) -> dict[str, Any]:
