@@ -1,7 +1,7 @@
 """What a person sees: how a run goes on, and what it came to.
 
-All text that a model or a file may have written goes through `plain`: control and direction characters
-are shown as marks and never reach the terminal.
+All text that a model or a file may have written goes through `synth.terminal.plain`: control and direction
+characters are shown as marks and never reach the terminal.
 """
 
 import json
@@ -17,23 +17,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from synth import estimate
+from synth import estimate, tables
 from synth.models.client import totals
 from synth.pipeline import Pipeline
 from synth.run import MAKING, Finished, Watch
+from synth.store.told import told
 from synth.store.version import Version
+from synth.terminal import plain, say, tell
 from synth.train.held_out import HeldOut
 
 PLAIN_EVERY_S = 15.0
 SAMPLES = 5
-WIDTH = 300
-
-
-def plain(text: str, width: int = WIDTH) -> str:
-    """`text` on one line, at most `width` characters, with nothing that a terminal obeys."""
-    line = " ".join(text.split())
-    shown = "".join(character if character.isprintable() else "�" for character in line)
-    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
 class Progress:
@@ -121,16 +115,6 @@ class Progress:
         return Group(*parts)
 
 
-def say(console: Console, text: str = "", style: str = "") -> None:
-    """Print `text` as it is: no markup in it is read, and no line is broken, so that it can be copied."""
-    console.print(Text(text, style=style), soft_wrap=True)
-
-
-def tell(console: Console, text: str) -> None:
-    """Print prose, broken between words."""
-    console.print(Text(text))
-
-
 def dataset(version: Version, watch: Watch, console: Console) -> None:
     """What is in a version, why rows are missing from it, and how far its judges agree."""
     accounts(version.manifest, console)
@@ -205,27 +189,11 @@ def _telling(version: Version) -> str | None:
 
 
 def judges(manifest: Mapping[str, Any], console: Console) -> None:
-    """How often each judge agreed with itself."""
+    """What each judge did, and how often it agreed with itself."""
     if manifest["judges"]:
         say(console, "judges, over the rows of this version", "bold")
     for step, judge in manifest["judges"].items():
-        tell(console, f"  {step}: {_asked(judge) if judge['kind'] == 'pair' else _scored(judge)}")
-
-
-def _asked(judge: Mapping[str, Any]) -> str:
-    return (
-        f"asked in both orders about {judge['both_orders']} pairs, it named the same answer in "
-        f"{judge['agreed']}, the same position in {judge['same_position']} (the first in {judge['first']}) "
-        f"and was exactly even in {judge['ties']}; {judge['unreadable']} of {judge['judgments']} verdicts "
-        f"could not be read, {judge['not_asked']} were not asked for, since the answers were equal."
-    )
-
-
-def _scored(judge: Mapping[str, Any]) -> str:
-    return (
-        f"scored {judge['judgments']} answers alone by their likelihood; no order is shown to it, so "
-        "agreement under swapping does not apply."
-    )
+        tell(console, f"  {step}: {told(judge)}")
 
 
 def failures(watch: Watch, console: Console) -> None:
@@ -311,7 +279,7 @@ def planned(pipeline: Pipeline, watch: Watch, limit: int | None, console: Consol
 
 
 def shown(version: Version, console: Console) -> None:
-    """A version: what is in it, how it was version, a few rows."""
+    """A version: what is in it, how it came about, a few rows, how far its judges agree, its statistics."""
     about = {
         key: version.manifest[key] for key in ("name", "version", "id", "parent", "license", "rows", "synth")
     }
@@ -319,3 +287,4 @@ def shown(version: Version, console: Console) -> None:
     accounts(version.manifest, console)
     samples(version, console)
     judges(version.manifest, console)
+    tables.statistics(version, console)

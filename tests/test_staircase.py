@@ -13,7 +13,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "synth"
 STAIRS = """
     errors rows
-    stream assets constitution constitution_json prompts columns yamlfile rouge instructions instances transcript final_answer sentences seeds questions consensus jsonlines judge_examples critique_examples scores labels best_of_n spool journal project
+    stream assets prompts columns yamlfile rouge transcript sentences spool journal project verbs terminal
+    constitution constitution_json instructions final_answer seeds scores labels best_of_n
+    instances questions consensus jsonlines judge_examples critique_examples
     models
     providers step growth pairs lineup verdict said mistakes structured constraints
     sources methods filters
@@ -22,7 +24,7 @@ STAIRS = """
     pipeline
     chain engines listing
     run
-    estimate
+    estimate tables
     screen
     amend
     cli

@@ -9,7 +9,7 @@ from rich.text import Text
 from synth.amend.check import Checked
 from synth.amend.cost import Cost, StepCost
 from synth.amend.diff import DRAWS, Diff
-from synth.screen import plain, say, tell
+from synth.terminal import plain, say, tell
 
 
 def checked(found: Checked, path: Path, console: Console) -> None:

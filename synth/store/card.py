@@ -6,17 +6,24 @@ from typing import Any
 
 import jinja2
 
+from synth.store.told import told
+
 TEMPLATE = Path(__file__).with_name("card.md")
 
 
-def write(manifest: Mapping[str, Any], pipeline: str) -> str:
+def write(manifest: Mapping[str, Any], statistics: Mapping[str, Any], pipeline: str) -> str:
     """The text of README.md for a version with `manifest`, made by the pipeline file `pipeline`."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        manifest, pipeline=pipeline, fence="`" * _longest_fence(pipeline), size=_size(manifest)
+        manifest,
+        statistics=statistics,
+        told=told,
+        pipeline=pipeline,
+        fence="`" * _longest_fence(pipeline),
+        size=_size(manifest),
     )
 
 

@@ -8,7 +8,7 @@ repository as the Hub and ``load_dataset`` want it.
     datasets/NAME/v3-1a2b3c4d5e6f/
         README.md                              the card
         data/<view>/<split>-00000-of-00001.parquet
-        .synth/manifest.json, lineage.parquet, dropped.parquet, pipeline.yaml
+        .synth/manifest.json, statistics.json, lineage.parquet, dropped.parquet, pipeline.yaml
 """
 
 import hashlib
@@ -34,8 +34,10 @@ from synth.errors import StorageError, UserError, unknown
 from synth.journal import Journal
 from synth.rows import Row
 from synth.spool import Spool
-from synth.store import card
+from synth.store import card, statistics
 from synth.store.evidence import Judges
+from synth.store.seen import Seen
+from synth.store.statistics import Statistics
 from synth.store.views import LeftOut, View
 
 SPLITS = ("train", "test")
@@ -80,6 +82,11 @@ class Version:
     def name(self) -> str:
         """Such as ``v3-1a2b3c4d5e6f``."""
         return self.path.name
+
+    @property
+    def statistics(self) -> Mapping[str, Any]:
+        """What `.synth/statistics.json` says; nothing in a version made before there was one."""
+        return statistics.read(self.path)
 
     def rows(self, view: str, split: str = "train") -> Iterator[dict[str, Any]]:
         """The rows of a split of a view, in the order of ids."""
@@ -188,7 +195,9 @@ def _write(rows: Spool, spec: DatasetSpec, journal: Journal, partial: Path) -> d
     """Write the data files; returns the part of the manifest that they decide."""
     test = held_back(rows.roots(), spec.test_fraction)
     judges, counts = Judges(), {name: Counts() for name in spec.views}
+    known = Statistics()
     with ExitStack() as files:
+        roots = files.enter_context(Seen())
         lineage = files.enter_context(_Table(partial / ".synth" / "lineage.parquet", LINEAGE))
         tables = {
             (name, split): files.enter_context(_Table(_data(partial, name, split), view.columns))
@@ -197,12 +206,14 @@ def _write(rows: Spool, spec: DatasetSpec, journal: Journal, partial: Path) -> d
         }
         for row in rows:
             judges.add(row)
+            known.add(row, is_first=roots.add(row.root))
             for line in _lineage(row):
                 lineage.add(line)
             split = "test" if row.root in test else "train"
             for name, view in spec.views.items():
                 counts[name].add(view.shown(row), split, tables[name, split])
     _write_dropped(journal, partial)
+    statistics.write(known, {step: account.note for step, account in journal.accounts.items()}, partial)
     views = {name: _view(name, counts[name], spec.views[name], tables, partial) for name in spec.views}
     content = {"license": spec.license, "views": {name: view["content"] for name, view in views.items()}}
     return {
@@ -274,10 +285,10 @@ def _appear(folder: Path, partial: Path, manifest: dict[str, Any], pipeline_text
     name = f"v{number}-{manifest['id'][:12]}"
     (partial / ".synth" / "pipeline.yaml").write_text(pipeline_text, encoding="utf-8")
     manifest = {"version": name, "parent": known[-1].name if known else None} | manifest
-    (partial / "README.md").write_text(card.write(manifest, pipeline_text), encoding="utf-8")
+    text = card.write(manifest, statistics.read(partial), pipeline_text)
+    (partial / "README.md").write_text(text, encoding="utf-8")
     manifest["files"] = {str(path.relative_to(partial)): assets.digest(path) for path in _files(partial)}
-    text = orjson.dumps(manifest, option=orjson.OPT_INDENT_2)
-    (partial / ".synth" / "manifest.json").write_bytes(text)
+    (partial / ".synth" / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
     for path in _files(partial):
         _sync(path)
     partial.rename(folder / name)
