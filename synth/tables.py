@@ -13,6 +13,7 @@ from synth.terminal import plain, say, tell
 
 BAR = 30
 NAME = 40
+MODES = ("strict", "loose")
 ROUGHLY = (
     "Refusals are found by a list of English phrases: a rule of thumb, for comparing one line with another."
 )
@@ -141,11 +142,22 @@ def judging(known: Mapping[str, Mapping[str, Mapping[str, Any]]], console: Conso
     _table("judges, by principle", head, rows, console)
 
 
+def constraints(known: Mapping[str, Any], console: Console) -> None:
+    """IFEval's four metrics, and those of every type."""
+    levels = {level: known[level] for level in ("prompt", "instruction")} | known["by_type"]
+    rows = [
+        (plain(name, NAME), str(each["count"]), *(f"{each[f'{mode}_accuracy']:.3f}" for mode in MODES))
+        for name, each in levels.items()
+    ]
+    _table("constraints followed, as shares", ("", "looked at", *MODES), rows, console)
+
+
 _SECTIONS: dict[str, Callable[[Any, Console], None]] = {
     "instructions": instructions,
     "answers": answers,
     "principles": principles,
     "judging_principles": judging,
+    "constraints": constraints,
 }
 
 

@@ -23,7 +23,7 @@ from synth.models.base import Reply, Request, Token
 from synth.models.client import totals
 from synth.models.ledger import Ledger
 from synth.project import Project
-from synth.rows import Judgment, Message
+from synth.rows import Answer, Judgment, Message, sourced
 from synth.run import Watch
 from synth.store import version as versions
 from synth.store.evidence import Evidence
@@ -587,12 +587,13 @@ def test_evidence_accounts_for_every_pair_that_was_read_in_both_orders(
     pairs: list[tuple[float, float]],
 ) -> None:
     evidence = Evidence("pair")
+    row = sourced((Message("user", "Say."),), 0).answered(Answer("one"), Answer("other"))
     for straight, swapped in pairs:
         orders = [
             Judgment("j", "pair", (0, 1), (0, 1), straight),
             Judgment("j", "pair", (0, 1), (1, 0), swapped),
         ]
-        evidence.add(orders)
+        evidence.add(row, orders)
     assert evidence.both_orders == len(pairs)
     assert evidence.both_orders == evidence.agreed + evidence.same_position + evidence.ties
     assert evidence.first <= evidence.same_position

@@ -525,6 +525,19 @@ def test_a_judge_of_an_older_manifest_can_still_be_told() -> None:
         assert told({"kind": kind, **dict.fromkeys(names, 1)})
 
 
+# Constraints
+
+
+def test_the_four_metrics_of_constraints_are_told() -> None:
+    named = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    row = prompted(**named).answered(Answer("Rain.", "respond"), Answer("Rain, rain.", "respond"))
+    known = told_of(row)["constraints"]
+    assert (known["prompt"]["count"], known["prompt"]["strict"], known["prompt"]["loose"]) == (2, 1, 1)
+    console = Console(width=200, record=True, file=StringIO())
+    tables.constraints(known, console)
+    assert "punctuation:no_comma  2          0.500   0.500" in console.export_text()
+
+
 # In a version
 
 

@@ -6,6 +6,7 @@ Every counter keeps its size, however many rows there are: sums, bins, and the c
     answers             by round of revision: length, openings, refusals
     principles          what the revisions of each came to
     judging_principles  how often a judge was asked by each, and how far it agreed with itself
+    constraints         how far answers follow the constraints that their rows name
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import orjson
 
 from synth.rows import Row
 from synth.store.answer_statistics import Answers
+from synth.store.constraint_statistics import Constraints
 from synth.store.evidence import ByPrinciple
 from synth.store.instruction_statistics import Instructions
 from synth.store.principle_statistics import Principles
@@ -32,6 +34,7 @@ class Statistics:
     answers: Answers = field(default_factory=Answers)
     principles: Principles = field(default_factory=Principles)
     judging: ByPrinciple = field(default_factory=ByPrinciple)
+    constraints: Constraints = field(default_factory=Constraints)
 
     def add(self, row: Row, *, is_first: bool) -> None:
         """Count `row`; `is_first` if none of its root prompt came before."""
@@ -39,6 +42,7 @@ class Statistics:
         self.answers.add(row)
         self.principles.add(row)
         self.judging.add(row)
+        self.constraints.add(row)
 
     def as_json(self, notes: Mapping[str, str]) -> dict[str, Any]:
         """The sections that have something to say. `notes`: what each step had to say about its result."""
@@ -47,6 +51,7 @@ class Statistics:
             "answers": self.answers.as_json(),
             "principles": self.principles.as_json(),
             "judging_principles": self.judging.as_json(),
+            "constraints": self.constraints.as_json(),
         }
         return {name: section for name, section in sections.items() if section}
 
