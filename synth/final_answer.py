@@ -28,15 +28,18 @@ _SENTENCE_END = re.compile(r"[.!?][^\w\s]*\s")
 _ABBREVIATED = re.compile(r"(?:\b(?:St|Mr|Mrs|Ms|Dr|Prof|Mt|Ft|Jr|Sr|vs|approx)|(?:^|[\s.(])[A-Z])\Z")
 _BECAUSE = re.compile(r"[,;]?\s+because\b")
 _OPTION = re.compile(
-    r"(?:(?i:option|choice)\s+)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\)|([A-Z])(?:[.:](?=\s)|\Z))"
-    r"[\s:.,-]*(.*)\Z",
+    r"(?:(?i:option|choice)\s+)?"
+    r"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\)|([A-Z])[.:](?=\s)|([A-Za-z])\Z)[\s:.,-]*(.*)\Z",
     re.DOTALL,
 )
+_LETTER = re.compile(r"(?<!\w)(?:\(([A-Za-z])\)|\[([A-Za-z])\])")
 _LATEX = (
-    (re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}"), r"\1/\2"),
-    (re.compile(r"\\[,!;: ]|\\left\b|\\right\b"), ""),
     (re.compile(r"\{,\}"), ","),
+    (re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))"), ""),
+    (re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"(\d?)\s*\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}"), lambda hit: _fraction(*hit.groups())),
+    (re.compile(r"(\d?)\s*\\[dt]?frac(\d)(\d)"), lambda hit: _fraction(*hit.groups())),
+    (re.compile(r"\\[,!;: ]|\\left\b|\\right\b"), ""),
     (re.compile(r"\\([$%#&_{}])"), r"\1"),
     (re.compile(r"\*\*|__|`"), ""),
 )

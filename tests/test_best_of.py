@@ -3,12 +3,14 @@
 import asyncio
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 from statistics import fmean
 from typing import Any
 
+import orjson
 import pytest
 from conftest import Make, ReadPipeline, WriteLines
 from hypothesis import given
@@ -160,14 +162,51 @@ def test_a_margin_below_the_least_drops_the_row() -> None:
         made(scored([1, 2]), least_margin=1.5)
 
 
+def with_one_cut_off(row: Row, value: float) -> Row:
+    """`row` with a sample more that was cut off, and scored all the same."""
+    number = len(row.answers)
+    judgment = Judgment("rate", "score", (number,), (number,), value, bounds=(0.0, 10.0))
+    return row.answered(Answer("cut", "respond", finish="length", model="m")).judged(judgment)
+
+
 def test_unreadable_scores_and_cut_off_answers_are_never_the_best() -> None:
-    row = scored([None, 5, 9]).answered(Answer("cut", "respond", finish="length", model="m"))
-    row = row.judged(Judgment("rate", "score", (3,), (3,), 10.0))
-    known = facts(row)
-    assert (known["best"], known["worst"], known["n"]) == (2, 1, 3)
+    known = facts(with_one_cut_off(scored([None, 5, 9]), 10.0))
+    assert (known["best"], known["worst"], known["n"]) == (2, 1, 4)
     for empty in (scored([None, None]), scored([])):
         with pytest.raises(Filtered, match="no_scored_answer"):
             made(empty)
+
+
+def test_nothing_is_estimated_where_a_sample_could_not_be_chosen() -> None:
+    """The best of two by the judge would be the one that was cut off, which the step does not choose."""
+    known = facts(with_one_cut_off(scored([5.0]), 10.0))
+    assert (known["best"], known["expected_best"], known["n"]) == (0, {}, 2)
+
+
+def test_the_bound_counts_every_sample_that_was_drawn_also_those_without_a_score() -> None:
+    known = facts(scored([1, 2, *[None] * 14]))
+    assert (known["n"], known["expected_best"]) == (16, {})
+    assert known["kl_bound"] == pytest.approx(1.8350887, abs=1e-6)
+
+
+def test_one_candidate_has_no_variance_to_be_zero() -> None:
+    row = scored([3, None])
+    assert not facts(row)["zero_variance"]
+    assert made(row, drop_no_variance=True).facts["best_of"]["best"] == 0
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=8),
+    st.lists(st.sampled_from("abc"), min_size=8, max_size=8),
+)
+def test_the_estimate_for_all_samples_is_the_score_of_the_one_that_is_chosen(
+    some: list[int], texts: list[str]
+) -> None:
+    row = scored(some, texts[: len(some)])
+    known = facts(row)
+    alike = [value for value, text in zip(some, texts, strict=False) if text == texts[known["best"]]]
+    if str(known["n"]) in known["expected_best"]:
+        assert known["expected_best"][str(known["n"])] == pytest.approx(fmean(alike))
 
 
 def test_nothing_is_estimated_of_answers_by_several_models() -> None:
@@ -193,21 +232,87 @@ def test_the_step_that_is_named_is_gone_by() -> None:
 # Whole pipelines
 
 
+CRITICISED = """
+name: criticised
+models:
+  a: {{provider: compatible, model: a, base_url: {url}/v1, supports: [schema, temperature, seed]}}
+  b: {{provider: compatible, model: b, base_url: {url}/v1, supports: [schema, temperature, seed]}}
+  c: {{provider: compatible, model: c, base_url: {url}/v1, supports: [schema, temperature, seed]}}
+steps:
+  - jsonl: {{path: prompts}}
+  - respond_pool: {{models: [a, b, c], count: 3, mix: {{other: {{helpfulness: 1, honesty: 1}}}}, top_p: null}}
+  - rate: {{model: a, aspects: [helpfulness]}}
+  - best_of: {{judge: rate, keep: best}}
+  - rate: {{id: again, model: a, aspects: [helpfulness], critique: true}}
+dataset: {{views: [sft]}}
+"""
+SHOWN = re.compile(r"Reply \(([A-Z])\):\n\[begin [0-9a-f]+\]\n(.*?)\n\[end", re.DOTALL)
+
+
 def is_rating(body: Body) -> bool:
     return "are to be rated" in body["messages"][-1]["content"]
+
+
+def is_critique(body: Body) -> bool:
+    return "is to be criticised" in body["messages"][-1]["content"]
+
+
+def worth(text: str) -> int:
+    """Points of a text, from 1 to 5, by its letters alone."""
+    return 1 + sum(text.encode()) % 5
+
+
+def rated(body: Body) -> str | None:
+    """Answers with a word of its own each; a judge that goes by the letters."""
+    if not is_rating(body):
+        return f"word{body['seed']}"
+    texts = SHOWN.findall(body["messages"][-1]["content"])
+    said = {letter: {"rating": worth(text), "rationale": "so", "types": []} for letter, text in texts}
+    return orjson.dumps(said).decode()
 
 
 @pytest.mark.parametrize("keep", ["all", "best"])
 async def test_the_best_of_4_samples_is_what_is_learnt_from(
     pipeline: ReadPipeline, make: Make, server: ProviderServer, write_lines: WriteLines, keep: str
 ) -> None:
-    write_lines("prompts.jsonl", *({"prompt": f"Prompt {number}"} for number in range(5)))
+    server.answer = rated
+    prompts = [f"Prompt {number}" for number in range(8)]
+    write_lines("prompts.jsonl", *({"prompt": prompt} for prompt in prompts))
     text = PIPELINE.format(url=server.url, keep=keep, more="", answers="best" if keep == "all" else "auto")
     version, _ = await make(pipeline(text))
-    assert len(list(version.rows("sft"))) == 5
-    chosen = {line["id"][:24]: line["chosen"] for line in version.rows("preference")}
-    for line in version.rows("sft"):
-        assert chosen.get(line["id"][:24], line["completion"]) == line["completion"]
+    samples: dict[str, list[str]] = {}
+    for body in server.bodies:
+        if not is_rating(body):
+            samples.setdefault(body["messages"][-1]["content"], []).append(f"word{body['seed']}")
+    learnt = {line["prompt"][0]["content"]: line["completion"][0]["content"] for line in version.rows("sft")}
+    assert set(learnt) == set(prompts)
+    for prompt, completion in learnt.items():
+        assert completion in samples[prompt]
+        assert worth(completion) == max(map(worth, samples[prompt]))
+    pairs = list(version.rows("preference"))
+    assert bool(pairs) == (keep == "all")
+    for line in pairs:
+        assert line["chosen"][0]["content"] == learnt[line["prompt"][0]["content"]]
+
+
+async def test_the_critic_of_the_best_answer_is_told_what_that_one_was_written_under(
+    pipeline: ReadPipeline, make: Make, server: ProviderServer, write_lines: WriteLines
+) -> None:
+    """The best answer moves to another place in its row; what is known of it goes with it."""
+    server.answer = lambda body: rated(body) if "response_format" not in body or is_rating(body) else None
+    write_lines("prompts.jsonl", *({"prompt": f"Prompt {number}"} for number in range(8)))
+    await make(pipeline(CRITICISED.format(url=server.url)))
+    systems = {
+        f"word{body['seed']}": body["messages"][0]["content"]
+        for body in server.bodies
+        if body["messages"][0]["role"] == "system"
+    }
+    critics = [body["messages"][-1]["content"] for body in server.bodies if is_critique(body)]
+    assert len(critics) == 8
+    assert len(set(systems.values())) > 4
+    for critic in critics:
+        [text] = [text for text in systems if f"{text}\n" in critic]
+        assert systems[text] in critic
 
 
 async def test_n_samples_have_n_distinct_seeds(

@@ -182,7 +182,7 @@ async def test_a_provider_s_own_waiting_time_is_honoured(model: Build, slept: li
 async def test_a_waiting_call_leaves_its_slot_to_others(
     model: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_wait", lambda state: 0.05)
+    monkeypatch.setattr(client, "_wait", lambda state: 1.0)
     writer = model(RateLimited("slow down"), Reply("There."), max_concurrency=1)
     first = asyncio.ensure_future(writer.ask(HELLO))
     await asyncio.sleep(0.01)

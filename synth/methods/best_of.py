@@ -7,11 +7,12 @@ samples were worth: the bound on how far the best of them lies from the model, a
 an unbiased estimate of the score of the best.
 
 Differs: samples of equal text are one candidate, with the mean of their scores, but each counts as a draw in
-the estimates, since the estimates are of draws. An answer that came from a file is no sample: it can be
-the best only if that is asked for, and is never part of n.
+the bound and the estimates, which are of draws. A draw that is cut off or has no score counts in n, and
+leaves the row without estimates, since they would be of another choice. An answer that came from a file is
+no sample: it can be the best only if that is asked for, and is never part of n.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -42,17 +43,21 @@ class BestOf(Each):
         ge=0,
         description="a row whose best is above its worst by less is dropped, in points of the judge",
     )
-    drop_no_variance: bool = Field(False, description="drop a row whose answers all have the same score")
+    drop_no_variance: bool = Field(
+        False, description="drop a row of several answers that all have the same score"
+    )
 
     async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
         """Yield `row` with what its samples were worth. Of equal scores the first answer wins."""
         found = scores(row, self.judge, self.aspect)
-        worth = _merged(row, found, self._candidates(row, found))
+        candidates = self._candidates(row, found)
+        worth = _merged(row, found, candidates)
         if not worth:
             raise Filtered("no_scored_answer")
         best = max(worth, key=worth.__getitem__)
         worst = min(worth, key=worth.__getitem__)
-        if self.drop_no_variance and worth[best] == worth[worst]:
+        no_variance = len(candidates) > 1 and worth[best] == worth[worst]
+        if self.drop_no_variance and no_variance:
             raise Filtered("no_variance")
         if worth[best] - worth[worst] < self.least_margin:
             raise Filtered("below_least_margin")
@@ -63,8 +68,8 @@ class BestOf(Each):
             worst=worst,
             best_is_reference=_is_reference(row.answers[best]),
             distinct=len(worth),
-            zero_variance=worth[best] == worth[worst],
-            **_drawn(row, found, alone=not any(_is_reference(row.answers[number]) for number in worth)),
+            zero_variance=no_variance,
+            **_drawn(row, worth, candidates),
         )
         yield _only(row, best) if self.keep == "best" else row
 
@@ -78,20 +83,24 @@ class BestOf(Each):
         ]
 
 
-def _drawn(row: Row, found: Scores, *, alone: bool) -> dict[str, Any]:
+def _drawn(row: Row, worth: Mapping[int, float], candidates: Sequence[int]) -> dict[str, Any]:
     """What is known of the samples as draws; nothing is estimated unless all are draws of the same kind.
 
-    If they do not stand `alone`, but beside an answer from a file, the bound does not hold and is left out.
+    The bound counts every draw, also those that cannot be chosen, and does not hold where an answer from a
+    file stood among them. The estimates need the worth of every draw.
     """
-    drawn = [number for number in sorted(found.of) if not _is_reference(row.answers[number])]
+    drawn = [number for number, answer in enumerate(row.answers) if not _is_reference(answer)]
     kinds = {(answer.model, answer.step, answer.parent) for answer in (row.answers[one] for one in drawn)}
-    values = [found.of[number] for number in drawn]
     alike = len(kinds) == 1 and all(row.answers[number].parent is None for number in drawn)
+    alone = set(candidates) <= set(drawn)
+    by_text = {row.answers[number].text: value for number, value in worth.items()}
+    values = [by_text[row.answers[number].text] for number in drawn if number in candidates]
+    whole = alike and len(values) == len(drawn)
     return {
         "n": len(drawn),
         "kl_bound": best_of_n.kl_bound(len(drawn)) if alike and alone else None,
         "expected_best": {
-            str(n): best_of_n.expected_best(values, n) for n in best_of_n.doublings(len(drawn)) if alike
+            str(n): best_of_n.expected_best(values, n) for n in best_of_n.doublings(len(drawn)) if whole
         },
     }
 

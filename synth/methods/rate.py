@@ -139,7 +139,7 @@ class Rate(Each):
         """A critique of one answer by itself, and its overall score."""
         answer = row.answers[number]
         systems = row.facts.get(answer.step, {}).get("systems", {})
-        blanks = {"conversation": row.prompt, "answer": answer.text, "note": systems.get(str(number), "")}
+        blanks = {"conversation": row.prompt, "answer": answer.text, "note": systems.get(answer.model, "")}
         told = await tell_json(
             bench.model(self.model),
             [Message("user", bench.prompt("rate/critique.md").fill(**blanks))],

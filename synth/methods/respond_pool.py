@@ -55,7 +55,7 @@ class RespondPool(Each):
     """Add an answer each by `count` different models to a row.
 
     Needs: a row with a prompt. Gives: the same row with `count` more answers, each with its model and
-    principle; the system messages as facts, by the answer's index. Costs: `count` calls.
+    principle; the system messages as facts, by the model's name. Costs: `count` calls.
     """
 
     models: list[ModelName] = Field(min_length=1)
@@ -106,7 +106,7 @@ class RespondPool(Each):
             )
             for model, principle, reply in zip(models, principles, replies, strict=True)
         ]
-        said = {str(number): system for number, system in enumerate(systems, start=len(row.answers))}
+        said = dict(zip(models, systems, strict=True))
         yield row.answered(*answers).noted(bench.step, systems=said)
 
     def _principle(self, row: Row, place: int, bench: Bench) -> Principle:
