@@ -8,7 +8,7 @@ for one.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -32,27 +32,35 @@ _OPTION = re.compile(
     r"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\)|([A-Z])[.:](?=\s)|([A-Za-z])\Z)[\s:.,-]*(.*)\Z",
     re.DOTALL,
 )
-_LETTER = re.compile(r"(?<!\w)(?:\(([A-Za-z])\)|\[([A-Za-z])\])")
-_LATEX = (
+_LETTER = re.compile(r"(?<!\w)[(\[]([A-Za-z])[)\]]")
+_ALSO = re.compile(r"(?:or|and|/|&)\s*(?:option\s+)?[(\[]?([A-Za-z])(?!\w)", re.IGNORECASE)
+_LATEX: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))"), ""),
     (re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"(\d?)\s*\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}"), lambda hit: _fraction(*hit.groups())),
-    (re.compile(r"(\d?)\s*\\[dt]?frac(\d)(\d)"), lambda hit: _fraction(*hit.groups())),
+    (re.compile(r"(\d?)\s*\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}"), lambda hit: _fraction(hit)),
+    (re.compile(r"(\d?)\s*\\[dt]?frac(\d)(\d)"), lambda hit: _fraction(hit)),
     (re.compile(r"\\[,!;: ]|\\left\b|\\right\b"), ""),
     (re.compile(r"\\([$%#&_{}])"), r"\1"),
     (re.compile(r"\*\*|__|`"), ""),
 )
 _WRAPPING = " \t\r\n\"'\u2018\u2019\u201c\u201d\u00ab\u00bb*_"
-_EQUALS = re.compile(r"^.*(?<![<>!=])=(?!=)", re.DOTALL)
+_EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
+_SEVERAL = re.compile(r",(?!\d{3}(?!\d))|;|\b(?:or|and)\b")
+_RAISED = re.compile(r"[\u2070\u00b9\u00b2\u00b3\u2074-\u207b]+")
+_VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
+_LOOSE_SPACE = re.compile(r"(?<!\d) | (?!\d)")
+_MARKS = re.compile(r"[(),;:]|\.(?!\d)")
 _ARTICLE = re.compile(r"^(?:the|an?)\s+")
+_ANY_NUMBER = re.compile(rf"(?<![\w.,]){_NUMBER}")
 _QUANTITY = re.compile(
-    rf"([$€£]?)\s?({_NUMBER})(?:\s?/\s?({_NUMBER}))?\s?(%|°\s?[cf]?|(?<=\s)(?!pi\b)[^\W\d_]{{2,}}\D*|)"
+    rf"([$€£]?)\s?(?:([-+]?\d{{1,60}})\s(?:and\s)?(?=\d{{1,60}}\s?/))?({_NUMBER})(?:\s?/\s?({_NUMBER}))?\s?(%|°\s?[cf]?|(?<=\s)(?!pi\b)[^\W\d_]{{2,}}\D*|)"
 )
 _SIGNS = {"$": "dollar", "€": "euro", "£": "pound", "percent": "%", "per cent": "%"}
 _FACTORS = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _LONGEST_BOX = 500
 _MINUS = {0x2212: "-", 0xA0: " ", 0x202F: " "}
+_SLASH = {0x2044: "/"}
 
 
 class Quantity(NamedTuple):
@@ -80,18 +88,51 @@ def final_answer(text: str) -> str | None:
     return whole if quantity(whole) or re.fullmatch(r"\(?[A-Z]\)?", whole) else None
 
 
+def known_answer(value: object) -> str | None:
+    """The right answer that a file gives as `value`, text or a number; None if it gives none.
+
+    Of a text that reasons, as GSM8K's do, it is the final answer; of another, all of it.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return final_answer(value) or value.strip()
+
+
 def same_answer(one: str, other: str) -> bool:
     """Whether two answers say the same: the same option, the same number, or the same words.
 
-    "(B) Paris" is the same as "B" and as "Paris", but not as "(C) Paris". Numbers are compared by value:
-    1,234.50 is 1234.5 and 1/2 is 0.5; a unit counts only if both have one. Of words, case, a leading article
-    and what stands around them do not count.
+    "(B) Paris" is the same as "B" and as "Paris", but not as "(C) Paris"; one that names two options is the
+    same only as itself. Numbers are compared by value: 1,234.50 is 1234.5, 1/2 is 0.5, 3 1/2 is 3.5; a unit
+    counts only if both have one. Nor does what stands before an answer's only = count, or, of words, case, a
+    leading article and what stands around them.
     """
+    if len(letters(one)) > 1 or len(letters(other)) > 1:
+        return _same_words(one, other)
     (letter, words), (other_letter, other_words) = option(one), option(other)
     if letter and other_letter:
         agree = not (words and other_words) or _same_words(words, other_words)
         return letter == other_letter and agree
     return _same_words(words or letter or "", other_words or other_letter or "")
+
+
+def compared(answer: str, known: str) -> bool | None:
+    """Whether `answer` is the one that is `known`; None where code cannot tell.
+
+    It cannot tell where the answer holds the known one among other things ("5 or 6", "5 = x"), where its
+    letter says one thing and its words another, or where one is a bare letter and the other bare words.
+    """
+    if same_answer(answer, known):
+        return True
+    (letter, words), (known_letter, known_words) = option(answer), option(known)
+    if letter and known_letter:
+        contradicts = letter == known_letter or _holds(words, known_words)
+        return None if contradicts or len(letters(answer)) > 1 else False
+    bare = bool(letter and not words) or bool(known_letter and not known_words)
+    if quantity(words) and quantity(known_words):
+        return False
+    return None if bare or _holds(answer, known_words or known) else False
 
 
 def option(answer: str) -> tuple[str | None, str]:
@@ -100,8 +141,16 @@ def option(answer: str) -> tuple[str | None, str]:
     found = _OPTION.match(answer)
     if not found:
         return None, answer
-    letter = found[1] or found[2] or found[3] or found[4]
-    return letter.upper(), found[5].strip()
+    *several, words = found.groups()
+    return next(letter for letter in several if letter).upper(), words.strip()
+
+
+def letters(answer: str) -> set[str]:
+    """The letters of all options that `answer` marks as such, in upper case."""
+    letter, words = option(answer)
+    also = _ALSO.match(words) if letter else None
+    found = [letter, also and also[1], *_LETTER.findall(_clean(answer))]
+    return {each.upper() for each in found if each}
 
 
 def quantity(answer: str) -> Quantity | None:
@@ -109,15 +158,28 @@ def quantity(answer: str) -> Quantity | None:
     found = _QUANTITY.fullmatch(_plain(answer))
     if not found:
         return None
-    sign, above, below, unit = found.groups()
-    under = Fraction((below or "1").replace(",", ""))
-    if under == 0:
+    sign, whole, above, below, unit = found.groups()
+    value = _number(whole, above, below)
+    if value is None:
         return None
     factor, _, rest = unit.partition(" ")
     by = _FACTORS.get(factor)
     unit = rest if by else unit
     named = _SIGNS.get(sign or unit, unit.strip().removesuffix("s"))
-    return Quantity(Fraction(above.replace(",", "")) / under * (by or 1), named)
+    return Quantity(value * (by or 1), named)
+
+
+def _number(whole: str | None, above: str, below: str | None) -> Fraction | None:
+    """`whole` and the fraction of `above` and `below`; None if that is no number."""
+    under = Fraction((below or "1").replace(",", ""))
+    if under == 0:
+        return None
+    part = Fraction(above.replace(",", "")) / under
+    if whole is None:
+        return part
+    if not 0 < part < 1:
+        return None
+    return Fraction(whole) + (-part if whole.startswith("-") else part)
 
 
 def _same_words(one: str, other: str) -> bool:
@@ -125,13 +187,40 @@ def _same_words(one: str, other: str) -> bool:
     if number and other_number:
         units = {number.unit, other_number.unit} - {""}
         return number.value == other_number.value and len(units) < 2
-    return "".join(_plain(one).split()) == "".join(_plain(other).split())
+    # Between digits white space says something: 1 2 is not 12.
+    return _LOOSE_SPACE.sub("", _plain(one)) == _LOOSE_SPACE.sub("", _plain(other))
+
+
+def _holds(answer: str, known: str) -> bool:
+    """Whether `known` stands somewhere in `answer`, as a number or in so many words."""
+    folded, wanted, number = _folded(answer), _plain(known), quantity(known)
+    if number and any(
+        Fraction(hit.replace(",", "")) == number.value for hit in _ANY_NUMBER.findall(folded.replace("$", ""))
+    ):
+        return True
+    inside, around = (" ".join(_MARKS.sub(" ", text).split()) for text in (wanted, folded))
+    return f" {inside} " in f" {around} " or "".join(wanted.split()) == "".join(folded.split())
 
 
 def _plain(answer: str) -> str:
     """`answer` as it is compared."""
-    text = unicodedata.normalize("NFKC", _clean(answer).translate(_MINUS)).casefold()
-    return _ARTICLE.sub("", _EQUALS.sub("", text).strip(_WRAPPING))
+    text = _folded(answer)
+    if len(_EQUALS.findall(text)) == 1 and not _SEVERAL.search(text):
+        text = _EQUALS.split(text)[1]
+    return _ARTICLE.sub("", text.strip(_WRAPPING))
+
+
+def _folded(answer: str) -> str:
+    """`answer` in one form of each letter and digit, raised digits after ^."""
+    text = _VULGAR.sub(" ", _RAISED.sub(r"^\g<0>", _clean(answer).translate(_MINUS)))
+    return unicodedata.normalize("NFKC", text).translate(_SLASH | _MINUS).casefold()
+
+
+def _fraction(hit: re.Match[str]) -> str:
+    r"""A fraction of LaTeX on one line, after the whole number before it: 3\frac{1}{2} is 3 1/2."""
+    whole, above, below = hit.groups()
+    parts = [part if re.fullmatch(r"-?[\w.,]+", part) else f"({part})" for part in (above, below)]
+    return f"{whole} {'/'.join(parts)}" if whole else "/".join(parts)
 
 
 def _clean(marked: str) -> str:

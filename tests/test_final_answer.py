@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.final_answer import final_answer, quantity, same_answer
+from synth.final_answer import compared, final_answer, known_answer, letters, quantity, same_answer
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,17 @@ def test_the_final_answer_is_the_one_that_is_marked(text: str, answer: str | Non
         ("'Yes'", "yes"),
         ("\uff11\uff18", "18"),
         ("b", "B"),
+        ("b", "(B) Paris"),
+        ("3 1/2", "3.5"),
+        ("3 and 1/2 cups", "3.5"),
+        (r"3\frac{1}{2}", "3.5"),
+        (r"\frac12", "0.5"),
+        ("-3 1/2", "-3.5"),
+        ("3\u00bd", "3.5"),
+        ("1\u202f800", "1800"),
+        (r"\frac{x+1}{2}", "(x+1)/2"),
+        ("x = 1,000", "1000"),
+        ("x + 1", "x+1"),
     ],
 )
 def test_the_same_answer_may_be_written_in_several_ways(one: str, other: str) -> None:
@@ -99,11 +110,79 @@ def test_the_same_answer_may_be_written_in_several_ways(one: str, other: str) ->
         ("C++", "C"),
         ("5 or 6", "5"),
         ("yes", "no"),
+        ("1 2", "12"),
+        ("3 1/2", "31/2"),
+        (r"3\frac{1}{2}", "31/2"),
+        ("3\u00bd", "31/2"),
+        ("10\u00b2", "102"),
+        (r"\frac{x+1}{2}", "x+1/2"),
+        ("x = 5, y = 7", "7"),
+        ("x = 5 or 7", "5"),
+        ("x = 5 and y = 7", "7"),
+        ("(B) or (C)", "B"),
+        ("(B) and (C)", "(B) Paris"),
+        ("B. or C", "B"),
     ],
 )
 def test_other_answers_are_not_the_same(one: str, other: str) -> None:
     assert not same_answer(one, other)
     assert not same_answer(other, one)
+
+
+@pytest.mark.parametrize(
+    ("answer", "known", "verdict"),
+    [
+        ("18.0", "18", True),
+        ("19", "18", False),
+        ("Rome", "Paris", False),
+        ("(C) Paris", "(B) Rome", False),
+        ("5 km", "5 m", False),
+        ("5 or 6", "5", None),
+        ("5 = x", "5", None),
+        ("x = 5, y = 7", "7", None),
+        ("1 800", "1800", None),
+        ("not Paris", "Paris", None),
+        ("(B) or (C)", "B", None),
+        ("(A) Rome", "(B) Rome", None),
+        ("(B) Paris", "(B) Rome", None),
+        ("Rome", "B", None),
+        ("B", "Rome", None),
+    ],
+)
+def test_where_code_cannot_tell_there_is_no_verdict(answer: str, known: str, verdict: bool | None) -> None:
+    assert compared(answer, known) is verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        (0, "0"),
+        (2.5, "2.5"),
+        (" Paris ", "Paris"),
+        ("9*2=18.\n#### 18", "18"),
+        (True, None),
+        (None, None),
+        (" ", None),
+        (["4"], None),
+    ],
+)
+def test_the_right_answer_of_a_file_is_a_number_a_text_or_the_end_of_one(
+    value: object, answer: str | None
+) -> None:
+    assert known_answer(value) == answer
+
+
+def test_all_letters_that_an_answer_marks_are_found() -> None:
+    assert letters("(B) or (c)") == {"B", "C"}
+    assert letters("B. or C") == {"B", "C"}
+    assert letters("b") == {"B"}
+    assert letters("f(x) and Rome") == set()
+
+
+@given(st.integers(0, 99), st.integers(0, 99))
+def test_two_numbers_side_by_side_are_never_one(one: int, other: int) -> None:
+    assert not same_answer(f"{one} {other}", f"{one}{other}")
+    assert compared(f"{one} {other}", f"{one}{other}") is None
 
 
 @given(st.integers(-(10**15), 10**15))

@@ -199,7 +199,7 @@ async def test_facts_under_other_names_and_inside_others_are_found(verified: Ver
     assert checks(row) == {("Hi.", QUIET): 1.0}
 
 
-# Known answers. Section 18: answer extraction on gsm8k ``#### n`` style and commas
+# Known answers, as GSM8K marks them, with commas and without
 
 GOLD = "She sells 2 x 900 = <<2*900=1800>>1800.\n#### 1,800"
 
@@ -272,9 +272,18 @@ async def test_the_last_number_of_an_answer_that_was_cut_off_is_not_taken_for_it
 
 async def test_an_answer_in_words_is_compared_only_where_it_is_marked(verified: Verified) -> None:
     line = {"prompt": "Which city?", "gold": "(B) Paris"}
-    says = ["So the answer is B.", "The answer is paris.", "The answer is (C) Paris.", "Paris is 1 of 2."]
+    says = ["So the answer is B.", "The answer is paris.", "The answer is (C) Rome.", "Paris is 1 of 2."]
     [row], *_ = await verified(line, says=says, fields="what: answer, gold: gold")
     assert [judgment.value for judgment in row.judgments] == [1.0, 1.0, 0.0, None]
+
+
+async def test_an_answer_that_hedges_or_names_two_options_is_unreadable_and_never_right_or_wrong(
+    verified: Verified,
+) -> None:
+    line = {"prompt": "Which city?", "gold": "(B) Paris"}
+    says = [f"The answer is {said}." for said in ("(B) or (C)", "(A) Paris", "Paris or Rome")]
+    [row], *_ = await verified(line, says=says, fields="what: answer, gold: gold")
+    assert [(each.value, each.unreadable) for each in row.judgments] == [(None, "unclear_final_answer")] * 3
 
 
 async def test_a_row_without_a_known_answer_fails_or_is_dropped_before_a_call(

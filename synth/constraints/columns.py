@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from synth.columns import at
 from synth.constraints import Constraint
 from synth.constraints.catalogue import TYPES, read_all
 from synth.errors import RowError
-from synth.final_answer import final_answer
+from synth.final_answer import known_answer
 
 _IDS = TypeAdapter(list[str])
 _PARAMETERS = TypeAdapter(list[dict[str, Any]])
@@ -43,7 +44,7 @@ class Columns(BaseModel):
         Raises:
             UserError: one of them cannot be checked on this machine.
         """
-        given = _at(facts, self.ids), _at(facts, self.parameters)
+        given = at(facts, self.ids), at(facts, self.parameters)
         try:
             ids, parameters = _IDS.validate_python(given[0]), _PARAMETERS.validate_python(given[1])
         except ValidationError:
@@ -62,18 +63,7 @@ class Columns(BaseModel):
 
     def known_answer(self, facts: Mapping[str, Any]) -> str | Unfit:
         """The known answer that `facts` hold: what it marks as its final answer, or all of it."""
-        given = _at(facts, self.gold)
-        is_number = isinstance(given, int | float) and not isinstance(given, bool)
-        text = str(given) if is_number else given
-        if not isinstance(text, str) or not text.strip():
-            return Unfit("no_known_answer", f"expected an answer in {self.gold!r}, found {given!r:.200}")
-        return final_answer(text) or text.strip()
-
-
-def _at(facts: Mapping[str, Any], path: str) -> Any:
-    """The fact at `path`, None if there is none. A key with a dot in it comes first."""
-    if path in facts:
-        return facts[path]
-    first, dot, rest = path.partition(".")
-    inner = facts.get(first) if dot else None
-    return _at(inner, rest) if isinstance(inner, Mapping) else None
+        given = at(facts, self.gold)
+        return known_answer(given) or Unfit(
+            "no_known_answer", f"expected an answer in {self.gold!r}, found {given!r:.200}"
+        )

@@ -21,7 +21,7 @@ from synth.constraints import Constraint
 from synth.constraints.columns import Columns, Unfit
 from synth.constraints.modes import Mode, follows
 from synth.errors import Filtered, RowError
-from synth.final_answer import final_answer, quantity, same_answer
+from synth.final_answer import compared, final_answer, quantity
 from synth.rows import Answer, Judgment, Row
 from synth.step import Bench, Each
 
@@ -38,7 +38,7 @@ class Verify(Columns, Each):
     Needs: a row with an answer, and facts that say what is checked. Gives: the same row with a raw
     judgement of kind ``check`` for every answer and constraint, its aspect the constraint's type (the
     second of a type ends in ``#2``); for known answers one an answer, its aspect ``maths`` or ``answer``
-    and the final answer in ``said``; unreadable if the answer has none. Costs: nothing.
+    and the final answer in ``said``; unreadable if the answer has none, or code cannot tell. Costs: nothing.
 
     A row whose facts are missing or wrong fails; `checkable` finds it before an answer is bought.
     """
@@ -65,13 +65,15 @@ class Verify(Columns, Each):
         gold = _fit(self.known_answer(row.facts))
         for number, answer in enumerate(row.answers):
             said = self._said(answer, gold)
+            right = None if said is None else compared(said, gold)
+            reason = "no_final_answer" if said is None else "unclear_final_answer" if right is None else None
             yield Judgment(
                 step,
                 "check",
                 (number,),
                 (number,),
-                None if said is None else float(same_answer(said, gold)),
-                "no_final_answer" if said is None else None,
+                None if right is None else float(right),
+                reason,
                 aspect=self.what,
                 said=said or "",
             )
