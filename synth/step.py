@@ -24,10 +24,10 @@ from synth import assets, constitution, prompts, seeds, stream
 from synth.constitution import Constitution, Principle
 from synth.errors import Filtered, NotBought, RowError
 from synth.journal import Journal
-from synth.models.base import Capability
+from synth.models.base import Capability, Reply
 from synth.models.client import Model
 from synth.prompts import Prompt
-from synth.rows import Row
+from synth.rows import Answer, Row
 from synth.spool import Spool
 
 Out = TypeVar("Out")
@@ -127,6 +127,11 @@ class Bench:
     async def ask_all(self, calls: Sequence[Awaitable[Out]]) -> list[Out]:
         """The replies to several calls of one row, made at the same time, in their order."""
         return await stream.gather(calls)
+
+
+def answered(reply: Reply, bench: Bench, model: str) -> Answer:
+    """`reply` as an answer of the bench's step; `model` is the pipeline's name for what wrote it."""
+    return Answer(reply.text.strip(), bench.step, finish=reply.finish, calls=(reply.key,), model=model)
 
 
 class Step(BaseModel, ABC):

@@ -83,6 +83,16 @@ async def ask_json(
     return told.value, told.reply
 
 
+def closed(**properties: Any) -> dict[str, Any]:
+    """JSON Schema of an object that has each of `properties`, schemas by name, and no other."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
 def read_json(text: str, schema: Mapping[str, Any]) -> Any:
     """The JSON in `text` that fits `schema`: the whole text, or the one thing in it that does.
 

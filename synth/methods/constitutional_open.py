@@ -17,7 +17,7 @@ from pydantic import Field
 
 from synth.constitution import Principle
 from synth.rows import APART, Answer, Message, Row, digest
-from synth.step import Bench, ConstitutionName, Each, ModelName
+from synth.step import Bench, ConstitutionName, Each, ModelName, answered
 
 
 class ConstitutionalOpen(Each):
@@ -61,8 +61,7 @@ class ConstitutionalOpen(Each):
             max_tokens=self.max_tokens,
             stop=self.stop,
         )
-        made = (reply.key,)
-        return Answer(reply.text.strip(), bench.step, finish=reply.finish, calls=made, model=self.model)
+        return answered(reply, bench, self.model)
 
     def calls(self, rows: float) -> float:
         """3 a row."""

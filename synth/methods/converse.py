@@ -18,7 +18,7 @@ from pydantic import Field
 from synth.errors import Filtered
 from synth.models.base import Reply
 from synth.rows import Answer, Message, Role, Row, digest
-from synth.step import Bench, Each, ModelName
+from synth.step import Bench, Each, ModelName, answered
 
 END = "[END]"
 SWAPPED: dict[Role, Role] = {"user": "assistant", "assistant": "user"}
@@ -131,9 +131,8 @@ class Converse(Each):
         calls += (reply.key,)
         if over := unfinished(reply):
             return _Turn(calls, over=f"assistant_{over}")
-        text = reply.text.strip()
-        answer = Answer(text, bench.step, finish=reply.finish, calls=(reply.key,), model=self.model)
-        return _Turn(calls, (*asked, Message("assistant", text)), answer)
+        answer = answered(reply, bench, self.model)
+        return _Turn(calls, (*asked, Message("assistant", answer.text)), answer)
 
     async def _assistant(self, row: Row, chat: Sequence[Message], bench: Bench) -> Reply:
         system = (Message("system", self.system),) if self.system else ()

@@ -18,7 +18,7 @@ from synth.errors import Filtered
 from synth.lineup import Lineup, lineups, same_texts
 from synth.rows import Judgment, Message, Row
 from synth.step import Bench, ConstitutionName, Each, ModelName
-from synth.structured import tell_json
+from synth.structured import closed, tell_json
 
 
 class Rank(Each):
@@ -87,12 +87,7 @@ class Rank(Each):
 def places_of(letters: str) -> Mapping[str, Any]:
     """JSON Schema of a place for each letter; none can be left out."""
     place = {"type": "integer", "minimum": 1, "maximum": len(letters)}
-    return {
-        "type": "object",
-        "properties": dict.fromkeys(letters, place),
-        "required": list(letters),
-        "additionalProperties": False,
-    }
+    return closed(**dict.fromkeys(letters, place))
 
 
 def dense(places: tuple[int, ...]) -> tuple[int, ...]:

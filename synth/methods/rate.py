@@ -22,7 +22,7 @@ from synth.errors import Filtered
 from synth.lineup import MOST, Lineup, lineups, same_texts
 from synth.rows import Judgment, Message, Row
 from synth.step import Bench, Each, ModelName
-from synth.structured import tell_json
+from synth.structured import closed, tell_json
 
 Aspect = Literal["instruction_following", "truthfulness", "honesty", "helpfulness"]
 
@@ -35,15 +35,9 @@ TYPES: Final[Mapping[str, list[str]]] = {
 SCALE: Final = (1.0, 5.0)
 OVERALL: Final = (1.0, 10.0)
 NOT_APPLICABLE: Final = "not applicable"
-CRITIQUE: Final = {
-    "type": "object",
-    "properties": {
-        "critique": {"type": "string"},
-        "overall_score": {"type": "integer", "minimum": 1, "maximum": 10},
-    },
-    "required": ["critique", "overall_score"],
-    "additionalProperties": False,
-}
+CRITIQUE: Final = closed(
+    critique={"type": "string"}, overall_score={"type": "integer", "minimum": 1, "maximum": 10}
+)
 
 
 class Rate(Each):
@@ -177,13 +171,7 @@ def ratings(letters: str, aspect: Aspect) -> Mapping[str, Any]:
     fields: dict[str, Any] = {"rating": {"enum": allowed}, "rationale": {"type": "string"}}
     if aspect in TYPES:
         fields["types"] = {"type": "array", "items": {"enum": TYPES[aspect]}, "minItems": 0}
-    one = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
-    return {
-        "type": "object",
-        "properties": dict.fromkeys(letters, one),
-        "required": list(letters),
-        "additionalProperties": False,
-    }
+    return closed(**dict.fromkeys(letters, closed(**fields)))
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from synth.errors import Filtered
 from synth.rows import APART, Answer, Message, Row
-from synth.step import Bench, Each, ModelName
+from synth.step import Bench, Each, ModelName, answered
 
 
 class ResampleTurn(Each):
@@ -59,10 +59,7 @@ class ResampleTurn(Each):
                 for number in range(self.count)
             ]
         )
-        return [
-            Answer(reply.text.strip(), bench.step, finish=reply.finish, calls=(reply.key,), model=self.model)
-            for reply in replies
-        ]
+        return [answered(reply, bench, self.model) for reply in replies]
 
     def calls(self, rows: float) -> float:
         """`count` a row."""

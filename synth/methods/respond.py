@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator
 
 from pydantic import Field
 
-from synth.rows import APART, Answer, Message, Row
-from synth.step import Bench, Each, ModelName
+from synth.rows import APART, Message, Row
+from synth.step import Bench, Each, ModelName, answered
 
 
 class Respond(Each):
@@ -46,11 +46,7 @@ class Respond(Each):
                 for number in range(self.count)
             ]
         )
-        answers = [
-            Answer(reply.text.strip(), bench.step, finish=reply.finish, calls=(reply.key,), model=self.model)
-            for reply in replies
-        ]
-        yield row.answered(*answers)
+        yield row.answered(*(answered(reply, bench, self.model) for reply in replies))
 
     def calls(self, rows: float) -> float:
         """`count` a row."""

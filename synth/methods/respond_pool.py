@@ -11,12 +11,13 @@ helpfulness, as in the code, or what the mix has under the name `other`.
 
 import random
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from synth.rows import APART, Answer, Message, Row
-from synth.step import Bench, Each, ModelName
+from synth.rows import APART, Message, Row
+from synth.step import Bench, Each, ModelName, answered
 
 Principle = Literal["helpfulness", "truthfulness", "honesty", "verbalized_calibration"]
 Mix = Mapping[str, Mapping[Principle, float]]
@@ -96,14 +97,7 @@ class RespondPool(Each):
             ]
         )
         answers = [
-            Answer(
-                reply.text.strip(),
-                bench.step,
-                principle=principle,
-                finish=reply.finish,
-                calls=(reply.key,),
-                model=model,
-            )
+            replace(answered(reply, bench, model), principle=principle)
             for model, principle, reply in zip(models, principles, replies, strict=True)
         ]
         said = dict(zip(models, systems, strict=True))
