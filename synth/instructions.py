@@ -67,10 +67,10 @@ class Candidate:
 
 def listed(text: str, form: Form, mode: Mode) -> list[Candidate]:
     """The instructions of a numbered list, white space collapsed."""
-    if mode == "faithful" and form.cut_off:
-        return [Candidate(text, reason="cut_off")]
     mark = _ITEM if mode == "modern" else _ITEM_FAITHFUL
     items, ended = _items(text if form.goes_on else f"\n{text}", mark, form)
+    if mode == "faithful" and form.cut_off and not ended:  # with its stop the original would have ended there
+        return [Candidate(text, reason="cut_off")]
     found = [_instruction(item, mode) for item in items]
     if form.cut_off and found and not ended:
         found[-1] = Candidate(found[-1].instruction, reason="cut_off")
@@ -80,12 +80,19 @@ def listed(text: str, form: Form, mode: Mode) -> list[Candidate]:
 def _items(text: str, mark: re.Pattern[str], form: Form) -> tuple[list[str], bool]:
     """The texts between the numbers, and whether the list was ended by its last number."""
     marks = list(mark.finditer(text))
-    ends = [place for place, found in enumerate(marks) if form.end is not None and int(found[1]) == form.end]
+    ends = [
+        place for place, found in enumerate(marks) if form.end is not None and _number(found[1]) == form.end
+    ]
     marks, rest = (marks[: ends[0]], marks[ends[0]].start()) if ends else (marks, len(text))
     starts = [0, *(found.end() for found in marks)]
     stops = [*(found.start() for found in marks), rest]
     items = [text[start:stop] for start, stop in zip(starts, stops, strict=True)]
     return items[0 if form.goes_on else 1 :], bool(ends)
+
+
+def _number(digits: str) -> int:
+    """The number of an item. A model that repeats itself writes more digits than Python reads."""
+    return int(digits[:9])
 
 
 def _instruction(item: str, mode: Mode) -> Candidate:
@@ -111,7 +118,7 @@ def _blocks(text: str, form: Form) -> list[Candidate]:
     ends = [start.start() for start in starts[1:]] + [len(text)] * bool(starts)
     found = []
     for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        if form.end is not None and int(start[1]) >= form.end:
+        if form.end is not None and _number(start[1]) >= form.end:
             break
         block, *separator = _SEPARATOR.split(text[start.start(1) : end], maxsplit=1)
         if form.cut_off and place == len(starts) - 1 and not separator:

@@ -397,3 +397,19 @@ def test_any_text_is_read_without_an_error_and_its_white_space_is_collapsed(
     for candidate in found:
         assert candidate.reason or candidate.instruction == " ".join(candidate.instruction.split()) != ""
     assert found or not goes_on
+
+
+@pytest.mark.parametrize("mode", ["modern", "faithful"])
+def test_a_number_of_thousands_of_digits_ends_no_run(mode: Mode) -> None:
+    found = listed(
+        f" Name a river now\n{'1' * 5000}. Explain tides to a child", Form(True, False, 9, 16), mode
+    )
+    assert "Name a river now" in found[0].instruction
+
+
+@pytest.mark.parametrize("mode", ["modern", "faithful"])
+def test_a_reply_that_ran_past_the_end_of_its_list_is_not_lost_for_being_cut_off(mode: Mode) -> None:
+    text = " Name a river now" + "".join(f"\n{n}. Explain tide number {n}" for n in range(10, 19))
+    found = listed(text, Form(goes_on=True, cut_off=True, first=9, end=16), mode)
+    assert len(found) == 7
+    assert all(candidate.reason is None for candidate in found)
