@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -16,12 +17,15 @@ from synth.models.base import Reply, Request
 from synth.pipeline import Pipeline
 from synth.project import Project
 from synth.providers.scripted import Scripted
+from synth.rows import Row
 from synth.run import Watch
+from synth.step import Step
 from synth.store.version import Version
 
 ReadPipeline = Callable[..., Pipeline]
 Make = Callable[..., Awaitable[tuple[Version, Watch]]]
 WriteLines = Callable[..., Path]
+RowsOf = Callable[[type[Step]], list[Row]]
 
 
 @dataclass
@@ -85,6 +89,25 @@ def make(project: Path) -> Make:
         return version, watch
 
     return make_
+
+
+@pytest.fixture
+def rows_of(monkeypatch: pytest.MonkeyPatch) -> RowsOf:
+    """Watch a kind of step: the list that fills with the rows that it yields from now on."""
+
+    def watch(step: type[Step]) -> list[Row]:
+        rows: list[Row] = []
+        usual = step.run
+
+        async def watched(self: Step, *given: Any) -> AsyncGenerator[Row]:
+            async for row in usual(self, *given):
+                rows.append(row)
+                yield row
+
+        monkeypatch.setattr(step, "run", watched)
+        return rows
+
+    return watch
 
 
 @pytest.fixture

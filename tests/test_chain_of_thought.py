@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Make, ReadPipeline, WriteLines
+from conftest import Make, ReadPipeline, RowsOf, WriteLines
 from provider_server import Body, ProviderServer
 
 from synth import questions
 from synth.journal import Journal
 from synth.methods.chain_of_thought import TEMPLATES, ChainOfThought
 from synth.pipeline import Pipeline
-from synth.questions import Question
+from synth.questions import Known, Question
 from synth.rows import Message, Row, sourced
 from synth.run import Watch
 from synth.step import Bench
@@ -69,7 +69,7 @@ def reason(
     pipeline: ReadPipeline,
     make: Make,
     write_lines: WriteLines,
-    monkeypatch: pytest.MonkeyPatch,
+    rows_of: RowsOf,
 ) -> Callable[..., Any]:
     """Run the method on lines: the rows that it made, the version, and what the run showed of itself."""
 
@@ -78,19 +78,10 @@ def reason(
     ) -> tuple[list[Row], Version, Watch]:
         write_lines("asked.jsonl", *lines)
         write_lines("known.jsonl", *KNOWN)
-        rows: list[Row] = []
-        child = ChainOfThought.run
-
-        async def watched(self: ChainOfThought, *given: Any) -> Any:
-            async for row in child(self, *given):
-                rows.append(row)
-                yield row
-
-        monkeypatch.setattr(ChainOfThought, "run", watched)
+        rows = rows_of(ChainOfThought)
         text = PIPELINE.format(url=server.url, fields=fields, seed=seed)
         read: Pipeline = pipeline(text)
         version, watch = await make(read)
-        monkeypatch.setattr(ChainOfThought, "run", child)
         return sorted(rows, key=lambda row: row.id), version, watch
 
     return reason_
@@ -108,6 +99,19 @@ def facts(row: Row) -> dict[str, Any]:
 def prompt(body: Body) -> str:
     said: str = body["messages"][-1]["content"]
     return said
+
+
+def cut_off(text: str) -> Body:
+    """What the server says when the limit of tokens ends a reply."""
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    }
 
 
 def number_in(body: Body) -> int:
@@ -133,6 +137,25 @@ async def test_the_final_answer_of_a_rationale_is_checked_and_only_then_passes(
     assert {(j.kind, j.aspect, j.calls) for row in rows for j in row.judgments} == {("check", "answer", ())}
     assert len({body["seed"] for body in server.bodies}) == 4
     assert all(body["temperature"] == 0.7 for body in server.bodies)
+
+
+async def test_a_right_answer_in_gsm8ks_style_is_its_number_everywhere(
+    reason: Callable[..., Any], server: ProviderServer
+) -> None:
+    server.answer = lambda body: f"So. The answer is {number_in(body) + 100}."
+    lines = [{**line, "answer": f"1*100=100.\n#### {line['answer']}"} for line in sums(4)]
+    lines[0]["answer"] = 100
+    rows, *_ = await reason(*lines, fields="count: 1, few_shot: 0, inverted: 1")
+    assert [j.value for row in form(rows, "reasoned") for j in row.judgments] == [1.0] * 4
+    assert {row.answers[0].text for row in form(rows, "direct")} == {"100", "101", "102", "103"}
+    assert not any("####" in row.prompt[0].content for row in form(rows, "inverted"))
+
+
+async def test_nought_is_a_right_answer(reason: Callable[..., Any], server: ProviderServer) -> None:
+    server.answer = lambda body: "None are left. The answer is 0."
+    fields = "count: 1, few_shot: 0, direct: false, inverted: 0"
+    (row,), *_ = await reason({"prompt": "How many are left?", "answer": 0}, fields=fields)
+    assert [j.value for j in row.judgments] == [1.0]
 
 
 async def test_wrong_answer_rationales_become_rejected(
@@ -245,6 +268,42 @@ async def test_an_inverted_row_may_show_a_rationale_that_passed(
     assert all(f"The answer is {facts(row)['answer']}." in row.prompt[0].content for row in shown)
 
 
+async def test_an_inverted_row_that_shows_a_rationale_names_the_call_that_it_came_of(
+    reason: Callable[..., Any], server: ProviderServer
+) -> None:
+    server.answer = lambda body: f"Just add. The answer is {100 + number_in(body)}."
+    rows, *_ = await reason(*sums(40), fields="count: 1, few_shot: 0, direct: false, inverted: 1")
+    of = {row.root: row.answers[0].calls for row in form(rows, "reasoned")}
+    for row in form(rows, "inverted"):
+        assert row.calls == (of[row.root] if facts(row)["template"] == "invert_reasoning" else ())
+
+
+async def test_no_rationale_that_saw_options_is_shown_to_who_writes_a_question_without_any(
+    reason: Callable[..., Any], server: ProviderServer
+) -> None:
+    def answer(body: Body) -> str:
+        number = int(re.findall(r"number (\d+)", prompt(body))[0])
+        return f"I know. The answer is {CITIES[number % 4]}."
+
+    server.answer = answer
+    fields = "count: 1, few_shot: 0, direct: false, inverted: 1, show_options: {}"
+    lines = [{**line, "rationale": "It is option (B)."} for line in capitals(24)]
+    rows, *_ = await reason(*lines, fields=fields.format(1))
+    assert all(j.value == 1.0 for row in form(rows, "reasoned") for j in row.judgments)
+    assert "invert_reasoning" not in {facts(row)["template"] for row in form(rows, "inverted")}
+    rows, *_ = await reason(*lines, fields=fields.format(0))
+    assert "invert_reasoning" in {facts(row)["template"] for row in form(rows, "inverted")}
+
+
+async def test_a_rationale_that_was_cut_off_is_not_shown(
+    reason: Callable[..., Any], server: ProviderServer
+) -> None:
+    server.answer = lambda body: cut_off(f"The answer is {100 + number_in(body)}. And")
+    rows, *_ = await reason(*sums(24), fields="count: 1, few_shot: 0, direct: false, inverted: 1")
+    assert all(j.value == 1.0 for row in form(rows, "reasoned") for j in row.judgments)
+    assert "invert_reasoning" not in {facts(row)["template"] for row in form(rows, "inverted")}
+
+
 async def test_reasoned_and_direct_rows_of_one_question_are_in_the_same_split(
     reason: Callable[..., Any], server: ProviderServer
 ) -> None:
@@ -279,6 +338,31 @@ async def test_a_question_of_an_evaluation_is_contamination_and_dropped(
     rows, _, watch = await reason(*sums(2), {**KNOWN[3], "prompt": "what is the DOUBLE of 3"}, fields=fields)
     assert watch.accounts["chain_of_thought"].filtered == {"contaminated": 1}
     assert len(rows) == 2
+
+
+LONG = "A train leaves at noon and another an hour later on the same track. When do they meet?"
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "there"),
+    [
+        ("Why?", "why", True),
+        ("Why?", "Tell me why the sky is blue.", False),
+        ("What is the double of three?", "Say: what is the double of three?", False),
+        ("How far is it from here to there?", "Say: how far is it from here to there?", True),
+        ("How far is it from here to there?", "How far is it from here to Rome?", False),
+        (LONG, f"Now. {LONG} Why?", True),
+        (LONG, " ".join(LONG.split()[:13]), True),
+        (LONG, " ".join(LONG.split()[:12]), False),
+        ("?", "!", False),
+    ],
+)
+def test_a_short_question_is_known_as_a_whole_and_a_long_one_by_13_words_in_a_row(
+    known: str, text: str, there: bool
+) -> None:
+    several = Known()
+    several.add(known)
+    assert (text in several) is there
 
 
 async def test_a_question_that_nobody_got_right_is_rationalised_with_a_hint_that_no_row_shows(
@@ -322,6 +406,9 @@ async def test_a_rationale_that_lets_slip_that_it_was_told_does_not_pass(
         ({"prompt": "Why?"}, "no_gold_answer"),
         ({"prompt": "Which?", "answer": "Oslo", "options": CITIES}, "unclear_gold_answer"),
         ({"prompt": "Which?", "answer": "Rome", "options": ["Rome", "rome"]}, "unclear_gold_answer"),
+        ({"prompt": "Which?", "answer": "R", "options": "Rome"}, "unclear_gold_answer"),
+        ({"prompt": "Which?", "answer": "B", "options": {"A": "Oslo", "B": "Rome"}}, "unclear_gold_answer"),
+        ({"prompt": "Which?", "answer": ["Rome"], "options": CITIES}, "no_gold_answer"),
         (
             {
                 "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who?"}],
@@ -357,11 +444,46 @@ def test_every_shipped_question_is_answered_right_by_its_own_rationale() -> None
             assert questions.check(f"{each.rationale} The answer is {stated}.", shown) == (1.0, None), each.id
 
 
-def test_an_answer_that_names_two_options_is_none() -> None:
+RIGHT = ["(B) Rome", "(B)", "Rome", "b", "B, Rome", "B - Rome", "B: Rome", "B (Rome)", "Rome (B)", "b) Rome"]
+RIGHT += ["option b", "option B - Rome", "(B) the city of Rome", "B (not A)", "both B and b"]
+WRONG = ["(A) Paris", "a", "A, Paris", "Paris (A)", "Oslo", "(E)", "(E) Oslo"]
+TWO = ["(B) or (C)", "(B) and (C)", "B or C", "b, c", "B/C", "B. or C", "(B) or (E)", "(A) Rome", "A - Rome"]
+TWO += ["Rome (A)", "(B) Rome or Paris"]
+UNCLEAR = ["the city of Rome", "Paris or Rome", "not (B)", "not Paris", "surely B"]
+
+
+@pytest.mark.parametrize(
+    ("several", "verdict"),
+    [
+        (RIGHT, (1.0, None)),
+        (WRONG, (0.0, None)),
+        (TWO, (None, "names_two_options")),
+        (UNCLEAR, (None, "unclear_final_answer")),
+    ],
+)
+def test_an_answer_names_one_option_or_none_or_it_is_no_answer(
+    several: list[str], verdict: tuple[float | None, str | None]
+) -> None:
     asked = Question("Which city?", "Rome", CITIES)
-    assert questions.check("The answer is (B) Rome.", asked) == (1.0, None)
-    assert questions.check("The answer is (B).", asked) == (1.0, None)
-    assert questions.check("The answer is Rome.", asked) == (1.0, None)
-    assert questions.check("The answer is (A) Rome.", asked) == (None, "names_two_options")
-    assert questions.check("The answer is (A) Paris.", asked) == (0.0, None)
-    assert questions.check("The answer is Oslo.", asked) == (0.0, None)
+    for said in several:
+        assert questions.check(f"The answer is {said}.", asked) == verdict, said
+
+
+def test_of_options_that_hold_one_another_the_longest_is_spoken_of() -> None:
+    asked = Question("Which?", "New York", ("York", "New York", "1.5", "5"))
+    assert questions.check("The answer is (B), which is New York City.", asked) == (1.0, None)
+    assert questions.check("The answer is (A), which is New York City.", asked) == (None, "names_two_options")
+    assert questions.check("The answer is 1.5.", asked) == (0.0, None)
+
+
+def test_an_answer_that_holds_the_right_one_among_others_is_none() -> None:
+    asked = Question("How many?", "18")
+    assert questions.check("The answer is 18 or 19.", asked) == (None, "unclear_final_answer")
+    assert questions.check("The answer is 19.", asked) == (0.0, None)
+
+
+@pytest.mark.parametrize("form_", ["{}", "({})", "option {}", "({}) {}", "{} - {}", "{}, {}", "{} ({})"])
+def test_every_letter_in_every_form_names_its_option_and_no_other(form_: str) -> None:
+    for number, city in enumerate(CITIES):
+        for letter in ("ABCD"[number], "abcd"[number]):
+            assert questions.named_options(form_.format(letter, city), CITIES) == {number}

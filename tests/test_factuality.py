@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import Make, ReadPipeline, WriteLines
+from conftest import Make, ReadPipeline, RowsOf, WriteLines
 from provider_server import Body, ProviderServer
 
 from synth.errors import UserError
@@ -69,23 +69,14 @@ def score(
     pipeline: ReadPipeline,
     make: Make,
     write_lines: WriteLines,
-    monkeypatch: pytest.MonkeyPatch,
+    rows_of: RowsOf,
 ) -> Callable[..., Any]:
     """Run the method on one question: the row that comes out, and the version."""
 
     async def score_(fields: str, count: int = 1, **facts: Any) -> tuple[Row, Version]:
         write_lines("asked.jsonl", {"prompt": "How do owls hunt?", **facts})
-        rows: list[Row] = []
-        usual = Factuality.each
-
-        async def watched(self: Factuality, *given: Any) -> Any:
-            async for row in usual(self, *given):
-                rows.append(row)
-                yield row
-
-        monkeypatch.setattr(Factuality, "each", watched)
+        rows = rows_of(Factuality)
         version, _ = await make(pipeline(PIPELINE.format(url=server.url, fields=fields, count=count)))
-        monkeypatch.setattr(Factuality, "each", usual)
         return rows[0], version
 
     return score_
@@ -129,7 +120,7 @@ async def test_claims_are_split_and_each_has_the_id_of_its_evidence(
     assert {body["temperature"] for body in server.bodies if kind(body) != "respond"} == {0.0}
 
 
-async def test_the_id_of_evidence_is_that_of_a_sentence_and_a_title_ends_none(
+async def test_the_id_of_evidence_is_that_of_a_whole_sentence_with_titles_and_saints_in_it(
     score: Callable[..., Any], server: ProviderServer
 ) -> None:
     def answers(what: str, body: Body) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Make, ReadPipeline, WriteLines
+from conftest import Make, ReadPipeline, RowsOf, WriteLines
 from provider_server import Body, ProviderServer
 
 from synth.methods.hallucinate import KINDS, Hallucinate
@@ -48,24 +48,15 @@ def invent(
     pipeline: ReadPipeline,
     make: Make,
     write_lines: WriteLines,
-    monkeypatch: pytest.MonkeyPatch,
+    rows_of: RowsOf,
 ) -> Callable[..., Any]:
     """Run the method on lines: the rows that it made, the version, and what the run showed of itself."""
 
     async def invent_(*lines: dict[str, Any], fields: str = "task: qa") -> tuple[list[Row], Version, Watch]:
         write_lines("asked.jsonl", *lines)
-        rows: list[Row] = []
-        usual = Hallucinate.each
-
-        async def watched(self: Hallucinate, *given: Any) -> Any:
-            async for row in usual(self, *given):
-                rows.append(row)
-                yield row
-
-        monkeypatch.setattr(Hallucinate, "each", watched)
+        rows = rows_of(Hallucinate)
         version, watch = await make(pipeline(PIPELINE.format(url=server.url, fields=fields)))
-        monkeypatch.setattr(Hallucinate, "each", usual)
-        return rows, version, watch
+        return list(rows), version, watch
 
     return invent_
 

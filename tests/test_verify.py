@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Make, ReadPipeline, WriteLines
+from conftest import Make, ReadPipeline, RowsOf, WriteLines
 from provider_server import Body, ProviderServer
 
 from synth.errors import UserError
@@ -44,7 +44,7 @@ def verified(
     pipeline: ReadPipeline,
     make: Make,
     write_lines: WriteLines,
-    monkeypatch: pytest.MonkeyPatch,
+    rows_of: RowsOf,
 ) -> Verified:
     """Ask, and verify what the server says: the rows, the version, and what the run showed of itself."""
 
@@ -52,15 +52,7 @@ def verified(
         *lines: dict[str, Any], says: list[str] | None = None, fields: str = "", before: str = ""
     ) -> tuple[list[Row], Version, Watch]:
         write_lines("asked.jsonl", *lines)
-        rows: list[Row] = []
-        usual = Verify.run
-
-        async def watched(self: Verify, *given: Any) -> Any:
-            async for row in usual(self, *given):
-                rows.append(row)
-                yield row
-
-        monkeypatch.setattr(Verify, "run", watched)
+        rows = rows_of(Verify)
         if says:
             left = list(says)
             server.answer = lambda body: left.pop(0)

@@ -16,7 +16,7 @@ import random
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,11 +24,12 @@ from pydantic import Field
 
 from synth import questions
 from synth.errors import Filtered
+from synth.final_answer import known_answer
 from synth.models.base import Reply
 from synth.questions import Known, Question, check, letter_of
 from synth.rows import Answer, Judgment, Message, Row, digest
 from synth.spool import Spool
-from synth.step import Bench, Each, ModelName, Names
+from synth.step import Bench, Each, ModelName, Names, answered
 
 QuestionsName = Annotated[str, Names("seeds", questions.read)]
 
@@ -82,7 +83,8 @@ class ChainOfThought(Each):
     )
     held_out: QuestionsName | None = Field(
         None,
-        description="questions of an evaluation: a row that shares 13 words in a row with one is dropped",
+        description="questions of an evaluation: a row that shares 13 words in a row with one is dropped, or "
+        "holds all of one of 8 to 12 words, or is one of fewer",
     )
 
     async def run(self, rows: AsyncGenerator[Row], bench: Bench) -> AsyncGenerator[Row]:
@@ -118,7 +120,8 @@ class ChainOfThought(Each):
         if self.direct:
             yield self._direct(row, asked, bench)
         if random.Random(bench.chance(f"{row.id}:invert")).random() < self.inverted:
-            yield self._inverted(row, question, reasoned, bench)
+            rationale = _rationale(question, reasoned, shown=bool(asked.question.options))
+            yield self._inverted(row, question, rationale, bench)
 
     def _question(self, row: Row, bench: Bench) -> Question:
         """The question that `row` holds.
@@ -129,7 +132,7 @@ class ChainOfThought(Each):
         text = row.prompt[-1].content
         if len(row.prompt) != 1:
             raise Filtered("not_one_message")
-        if not str(row.facts.get("answer") or "").strip():
+        if known_answer(row.facts.get("answer")) is None:
             raise Filtered("no_gold_answer")
         question = questions.of_facts(text, row.facts)
         if question is None:
@@ -173,8 +176,12 @@ class ChainOfThought(Each):
             return []
         pool = [each for each in bench.file("seeds", self.exemplars, questions.read) if each.rationale]
         dice.shuffle(pool)
-        known = _known_of([question])
-        fit = (each for each in pool if each.text not in known and question.text not in _known_of([each]))
+        known = _known_of([question], least=1)
+        fit = (
+            each
+            for each in pool
+            if each.text not in known and question.text not in _known_of([each], least=1)
+        )
         return [each for each, _ in zip(fit, range(self.shots), strict=False)]
 
     async def _reasoned(self, row: Row, asked: Asked, bench: Bench) -> Row:
@@ -184,7 +191,7 @@ class ChainOfThought(Each):
             [self._say(asked.prompt, first + number, bench) for number in range(self.count)]
         )
         checks = [check(reply.text, asked.question) for reply in replies]
-        answers = [self._answer(reply, bench) for reply in replies]
+        answers = [answered(reply, bench, self.model) for reply in replies]
         judgments = [
             _judgment(bench, number, verdict, said, "answer") for number, (verdict, said) in enumerate(checks)
         ]
@@ -193,7 +200,7 @@ class ChainOfThought(Each):
             verdict, said = check(reply.text, asked.question)
             if _TOLD.search(reply.text):
                 verdict, said = None, "mentions_the_hint"
-            answers.append(self._answer(reply, bench))
+            answers.append(answered(reply, bench, self.model))
             judgments.append(_judgment(bench, self.count, verdict, said, "answer_after_hint"))
         made = self._child(row, 0, asked.prompt, bench, form="reasoned", **asked.drawn)
         return made.answered(*answers).judged(*judgments)
@@ -212,11 +219,6 @@ class ChainOfThought(Each):
             max_tokens=self.max_tokens,
         )
 
-    def _answer(self, reply: Reply, bench: Bench) -> Answer:
-        return Answer(
-            reply.text.strip(), bench.step, finish=reply.finish, calls=(reply.key,), model=self.model
-        )
-
     def _direct(self, row: Row, asked: Asked, bench: Bench) -> Row:
         """The row with the bare answer to a question, which is its source's own."""
         question = asked.question
@@ -228,23 +230,19 @@ class ChainOfThought(Each):
         made = self._child(row, 1, prompt, bench, form="direct", **drawn)
         return _given(made, stated(question), "answer", bench)
 
-    def _inverted(self, row: Row, question: Question, reasoned: Row, bench: Bench) -> Row:
+    def _inverted(self, row: Row, question: Question, rationale: Answer, bench: Bench) -> Row:
         """The row that asks for the question, which is its source's own."""
-        passed = [
-            reasoned.answers[judgment.candidates[0]].text
-            for judgment in reasoned.judgments
-            if judgment.value == 1.0
-        ]
-        rationale = passed[0] if passed else question.rationale
-        able = INVERTED if rationale else INVERTED[:-1]
+        able = INVERTED if rationale.text else INVERTED[:-1]
         template = random.Random(bench.chance(f"{row.id}:inverted")).choice(able)
         answer = question.without_options().answer
         prompt = bench.prompt(f"chain_of_thought/invert_{template}.md").fill(
-            answer=answer, rationale=rationale
+            answer=answer, rationale=rationale.text
         )
         made = self._child(
             row, 2, prompt, bench, form="inverted", template=f"invert_{template}", answer=answer
         )
+        if template == INVERTED[-1]:
+            made = replace(made, calls=made.calls + rationale.calls)
         return _given(made, question.text, "question", bench)
 
     def _child(self, row: Row, index: int, prompt: str, bench: Bench, **known: Any) -> Row:
@@ -286,6 +284,16 @@ def _judgment(
     return Judgment(bench.step, "check", (number,), (number,), value, unreadable, aspect=aspect)
 
 
+def _rationale(question: Question, reasoned: Row, *, shown: bool) -> Answer:
+    """A rationale that passed and is whole, or a person's; an empty one if there is none.
+
+    The question that is to be written has no options, so a rationale that may speak of some is none.
+    """
+    passed = (reasoned.answers[each.candidates[0]] for each in reasoned.judgments if each.value == 1.0)
+    whole = None if shown else next((answer for answer in passed if not answer.unfit), None)
+    return whole or Answer("" if question.options else question.rationale)
+
+
 def _given(row: Row, text: str, aspect: str, bench: Bench) -> Row:
     """`row` answered by its source's own `text`, which passes since it is what others are checked against."""
     return row.answered(Answer(text, bench.step)).judged(_judgment(bench, 0, 1.0, None, aspect))
@@ -295,8 +303,8 @@ def _known(path: Path) -> Known:
     return _known_of(questions.read(path))
 
 
-def _known_of(several: Sequence[Question]) -> Known:
-    known = Known()
+def _known_of(several: Sequence[Question], least: int = questions.LEAST_GRAM) -> Known:
+    known = Known(least)
     for question in several:
         known.add(question.text)
     return known

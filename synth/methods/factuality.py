@@ -28,7 +28,7 @@ from synth.questions import words
 from synth.rows import Judgment, Message, Row
 from synth.sentences import sentences
 from synth.step import Bench, Each, ModelName
-from synth.structured import Told, tell_json
+from synth.structured import Told, closed, tell_json
 
 VERDICTS = ("supported", "contradicted", "not_mentioned")
 ANSWERS, CLAIMS = 10, 6  # what `synth plan` assumes of a row and of an answer
@@ -231,17 +231,14 @@ def _distinct(claims: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _list_schema(questions: bool) -> dict[str, Any]:
-    fields = {"claim": {"type": "string"}} | ({"question": {"type": "string"}} if questions else {})
-    claim = _object(fields)
-    return _object({"abstains": {"type": "boolean"}, "claims": {"type": "array", "items": claim}})
+    text = {"type": "string"}
+    claim = closed(claim=text, question=text) if questions else closed(claim=text)
+    return closed(abstains={"type": "boolean"}, claims={"type": "array", "items": claim})
 
 
 def _verdict_schema(evidence: int) -> dict[str, Any]:
     """With a passage the number of one of its sentences is asked for, 0 for none."""
-    verdict = {"verdict": {"enum": list(VERDICTS)}}
-    number = {"sentence": {"type": "integer", "minimum": 0, "maximum": evidence}}
-    return _object(verdict | number if evidence else verdict)
-
-
-def _object(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    verdict = {"enum": list(VERDICTS)}
+    if not evidence:
+        return closed(verdict=verdict)
+    return closed(verdict=verdict, sentence={"type": "integer", "minimum": 0, "maximum": evidence})
