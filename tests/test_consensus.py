@@ -18,6 +18,10 @@ from synth.consensus import class_shares, equivalent, measured
         ("cats", "cat"),
         ("Bill Clinton", "Clinton, Bill"),
         ("the Nile", "Nile"),
+        ("Yes, he was born there.", "yes"),
+        ("No. It was not.", "no"),
+        ("Yes he was", "Yes, in 1955"),
+        ("1.50", "1.5"),
     ],
 )
 def test_answers_that_say_the_same_are_one_class(one: str, other: str) -> None:
@@ -26,7 +30,12 @@ def test_answers_that_say_the_same_are_one_class(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Akron, Ohio", "Ohio"), ("1955", "1956"), ("unholy", "holy"), ("", "Paris")]
+    ("one", "other"),
+    [
+        *[("Akron, Ohio", "Ohio"), ("1955", "1956"), ("unholy", "holy"), ("", "Paris")],
+        *[("1.5", "5"), ("3 1/2", "1/2"), ("5 km", "5 m"), ("-5", "5"), ("Yes, he was", "No, he was")],
+        *[("No Country for Old Men", "no"), ("Yesterday", "yes")],
+    ],
 )
 def test_answers_that_differ_are_two_classes(one: str, other: str) -> None:
     assert not equivalent(one, other)
@@ -38,7 +47,31 @@ def test_an_answer_that_does_not_know_agrees_with_none() -> None:
     assert shares == [0.2, 0.2, 0.2, 0.4]
 
 
-def test_an_answer_without_a_word_is_no_answer() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("I don't know.", "I do not know who that was.", "I really don't know", "I'm not sure", "Not sure."),
+        *("Unknown", "unsure", "N/A", "It is unknown.", "It's not known who did.", "No idea."),
+        *("I cannot answer that.", "I can\u2019t say.", "Cannot be determined.", "I am unable to say."),
+        *("Sorry, I don't know.", "I'm sorry, but I cannot answer that."),
+    ],
+)
+def test_a_model_that_says_only_that_it_does_not_know_is_not_sure(said: str) -> None:
+    assert class_shares([said] * 3) == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("Na", "Unknown Pleasures", "Sorry", "The Unknown Soldier", "I, Robot", "Not Fade Away", "Noon"),
+        *("I Am Legend", "I'm Not There", "I Can't Get No Satisfaction", "Nathan", "I do"),
+    ],
+)
+def test_an_answer_that_only_begins_like_one_that_does_not_know_is_an_answer(said: str) -> None:
+    assert class_shares([said] * 20) == [1.0]
+
+
+def test_an_empty_answer_is_no_answer() -> None:
     assert class_shares(["", "  \n", "Paris"]) == [1.0]
     assert class_shares(["", " "]) == []
 

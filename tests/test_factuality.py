@@ -28,7 +28,7 @@ steps:
   - jsonl: {{path: asked}}
   - respond: {{model: base, count: {count}, temperature: 1.0}}
   - factuality: {{model: m, base: base, {fields}}}
-dataset: {{views: [preference]}}
+dataset: {{views: [{{preference: {{rejected: all}}}}]}}
 """
 
 
@@ -190,12 +190,13 @@ async def test_ten_responses_give_45_pairs_less_ties(
         return f"level {sum(kind(each) == 'respond' for each in server.bodies) % 5}"
 
     script(server, answers)
-    row, _ = await score("by: passage", count=10, passage=PASSAGE)
+    row, version = await score("by: passage", count=10, passage=PASSAGE)
     of = scores(row, "factuality").of
     assert len(row.answers) == len(of) == 10
     assert sorted(of.values()) == [0.0, 0.0, 0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8]
-    pairs = [(one, other) for one, other in combinations(of, 2) if of[one] != of[other]]
-    assert len(pairs) == 45 - 5
+    lines = list(version.rows("preference"))
+    assert len(lines) == len(list(combinations(of, 2))) - 5 == 45 - 5
+    assert all(line["score_gap"] > 0 for line in lines)
 
 
 async def test_an_answer_that_abstains_is_told_apart_and_has_no_score(

@@ -5,12 +5,12 @@ Tian et al. 2023, "Fine-tuning Language Models for Factuality" (arXiv:2311.08401
 base model to it at temperature 1 and top_p 0.9, and the claim's confidence is the share of the largest class
 of answers that say the same; or one of two other measures. ``by: passage`` has one (section 3.1): the share
 of claims that a passage supports, which is FActScore (Min et al. 2023, arXiv:2305.14251); its penalty for
-short answers is `gamma`, 10 there. All pairs of answers, less ties, are for a view to make.
+short answers is `gamma`, 10 there. All pairs of answers, less ties, are what the preference view makes of
+the scores with ``rejected: all``.
 
 Differs: the passage is in the row's facts and not retrieved. A claim and its question come of one call. The
-base model is asked as a chat, without examples. Classes are as in the code, but for an ending that must begin
-at a word, and for answers that do not know, which agree with none. ``by: memory`` is a control: the same
-judge, without the passage.
+base model is asked as a chat, without examples. `consensus` says where classes differ from the code's.
+``by: memory`` is a control: the same judge, without the passage.
 """
 
 import math
