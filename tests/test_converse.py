@@ -1,5 +1,6 @@
 """Dialogues: whose turn it is, how they end, who saw what; and answers compared at one turn of them."""
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from provider_server import ProviderServer
 
 from synth import prompts
-from synth.errors import BadRequest, UserError
-from synth.methods.converse import END, flips_role, only_thanks, why_over
+from synth.errors import BadRequest, Filtered, UserError
+from synth.methods.converse import END, flips_role, only_thanks, why_over, words
+from synth.methods.resample_turn import ResampleTurn
 from synth.models.base import Reply, Request
-from synth.rows import Answer, Message, digest, sourced
+from synth.rows import Answer, Message, Role, Row, digest, sourced
+from synth.step import Bench
 from synth.store.version import Version
 from synth.store.views import LeftOut
 from synth.store.views.conversations import Conversations
@@ -150,6 +153,8 @@ async def test_who_played_and_by_what_instructions_is_kept(
             "system": digest("Be brief."),
             "user_model": "person",
             "user_system": digest(rules, begin),
+            "first_turn": 1,
+            "first_call": 0,
             "turns": 3,
             "ended": "most_turns",
         }
@@ -288,6 +293,12 @@ def test_more_turns_wanted_than_there_may_be_is_a_mistake(
         ("As an AI, do you dream?", False),
         ("I am an AI engineer. As an AI researcher, what should I read?", False),
         ("Write a dialogue with an assistant: short, please.", False),
+        ("Hello! How can I help you today?", True),
+        ("Sure, how may I assist you?", True),
+        ("If you have any other questions, feel free to ask!", True),
+        ("Write a greeting for my shop: how can I help you today", False),
+        ('Make it warmer than "How can I help you?"', False),
+        ("Add a line that says: feel free to ask.", False),
     ],
 )
 def test_a_person_may_speak_of_an_ai_but_not_as_one(text: str, flips: bool) -> None:
@@ -301,6 +312,23 @@ def test_a_person_may_speak_of_an_ai_but_not_as_one(text: str, flips: bool) -> N
         ("Thanks, that's all I need for now.", True),
         ("You're welcome! Have a great day!", True),
         ("Great, thanks. I'll give it a try.", True),
+        ("Okay, got it, thank you so much for the detailed explanation!", True),
+        ("I really appreciate your help. Take care!", True),
+        ("Thanks and goodbye!", True),
+        ("No, that's everything. Bye :-)", True),
+        ("That makes sense now, thanks a lot\u2014have a nice day!", True),
+        ("I'd appreciate a shorter version.", False),
+        ("I appreciate shorter answers.", False),
+        ("Thanks, give me another example.", False),
+        ("Thanks, I need more details on step 2.", False),
+        ("Thank you, make it shorter.", False),
+        ("Thanks, explain step two again.", False),
+        ("Thanks, I'll need three more examples.", False),
+        ("Thanks, that's not helpful.", False),
+        ("Thanks for the list and add three more.", False),
+        ("Great, thanks; shorter.", False),
+        ("Yes, thanks.", False),
+        ("A welcome speech, have a go at it, thanks.", False),
         ("Thanks. And now give me three more.", False),
         ("Thanks, but my oven only goes to 180.", False),
         ("Thanks. I tried it and it fails.", False),
@@ -313,13 +341,21 @@ def test_thanks_that_ask_for_nothing_are_told_from_thanks_that_do(text: str, onl
     assert only_thanks(text) == only
 
 
+@pytest.mark.parametrize("part", ["\n", "!", " ", ".\n", "so ", "thanks and ", "hi! "])
+def test_a_turn_of_any_length_is_read_in_no_time(part: str) -> None:
+    begun = time.process_time()
+    why_over(Reply(part * 5000 + "x"), (Message("user", "Why?"),))
+    assert time.process_time() - begun < 1
+
+
 @given(st.text(), st.text())
 def test_whatever_a_person_says_goes_on_or_ends_for_a_named_reason(text: str, opening: str) -> None:
     chat = (Message("user", opening), Message("assistant", "Yes."))
     over = why_over(Reply(text), chat)
     assert over == "" or over.startswith("user_")
     assert why_over(Reply(text + END), chat) == "user_ended"
-    assert why_over(Reply(text, finish="length"), chat) in ("user_cut_off", "user_ended")
+    cut_off = "user_ended" if END in text else "user_cut_off" if words(text) else "user_silent"
+    assert why_over(Reply(text, finish="length"), chat) == cut_off
 
 
 # Answers at one turn
@@ -353,6 +389,79 @@ async def test_answers_at_a_random_turn_share_its_prefix(
     assert prefixes <= {
         tuple(message["content"] for message in each[0]["prompt"]) for each in by_row.values()
     }
+
+
+def cut(row: Row) -> Row | str:
+    """What `resample_turn` makes of `row` before it asks for others; or why it drops it."""
+    try:
+        return ResampleTurn(model="assistant").cut(row, Bench("cut", {}, None, None))  # type: ignore[arg-type]
+    except Filtered as dropped:
+        return dropped.reason
+
+
+def said_by(letters: str) -> tuple[Message, ...]:
+    """A turn for each of `letters`, s, u or a."""
+    roles: dict[str, Role] = {"s": "system", "u": "user", "a": "assistant"}
+    return tuple(Message(roles[letter], f"{letter}{place}") for place, letter in enumerate(letters))
+
+
+@given(st.text("sua", min_size=1, max_size=7), st.booleans(), st.integers(0, 3))
+def test_what_is_asked_for_again_is_always_a_reply_to_a_user(
+    letters: str, answered: bool, occurrence: int
+) -> None:
+    row = sourced(said_by(letters), occurrence).answered(*[Answer("The last one.")] * answered)
+    whole = letters + "a" * answered
+    places = [place for place in range(1, len(whole)) if whole[place - 1 : place + 1] == "ua"]
+    made = cut(row)
+    if isinstance(made, str):
+        assert (made, places) == ("no_assistant_turn", [])
+        return
+    assert len(made.prompt) in places
+    assert made.prompt == row.prompt[: len(made.prompt)]
+    assert made.prompt[-1].role == "user"
+
+
+def test_a_revision_that_was_the_last_turn_is_an_answer_of_its_own() -> None:
+    made = cut(sourced(said_by("u"), 0).answered(Answer("First."), Answer("Better.", parent=0)))
+    assert isinstance(made, Row)
+    assert made.answers == (Answer("Better."),)
+
+
+@pytest.mark.parametrize("facts", [{"model": 1}, "model", {"model": "m", "first_turn": 1, "first_call": 0}])
+def test_a_column_of_the_source_is_never_taken_for_what_a_step_knows(facts: Any) -> None:
+    made = cut(sourced(said_by("uau"), 0, {"converse": facts}))
+    assert isinstance(made, Row)
+    assert made.answers == (Answer("a1"),)
+
+
+async def test_the_turn_that_was_there_keeps_the_model_and_the_call_that_wrote_it(
+    pipeline: ReadPipeline, make: Make, write_lines: WriteLines, server: ProviderServer
+) -> None:
+    """Also where it is a turn within the dialogue; and calls made after it are not behind the prompt."""
+    write_lines("openings.jsonl", *({"prompt": f"How does thing {number} work?"} for number in range(9)))
+    resampled = "  - resample_turn: {model: assistant}\n"
+    version, _ = await make(pipeline(dialogue(server=server, more=resampled, views="sft")))
+    lineage = pq.read_table(version.path / ".synth" / "lineage.parquet").to_pylist()
+    behind: dict[str, Counter[str]] = {}
+    for line in lineage:
+        behind.setdefault(line["row"], Counter())[line["part"]] += 1
+    cuts = Counter[int]()
+    for line in version.rows("sft"):
+        row, before = line["id"].split(":")[0], len(line["prompt"]) - 1
+        assert behind[row] == Counter({"prompt": before, "answer 0": 1, "answer 1": 1})
+        cuts[before] += 1
+    assert set(cuts) == {0, 2, 4}
+
+
+async def test_best_of_takes_the_turn_that_was_there_for_a_models(
+    pipeline: ReadPipeline, make: Make, openings: list[str]
+) -> None:
+    more = "  - resample_turn: {model: assistant}\n  - rate: {model: judge, aspects: [honesty]}\n"
+    more += "  - best_of: {judge: rate, keep: best}\n"
+    version, _ = await make(pipeline(dialogue(more=more)))
+    for line in version.rows("conversations"):
+        known = orjson.loads(line["facts"])["best_of"]
+        assert (known["n"], known["best_is_reference"]) == (2, False)
 
 
 async def test_the_turn_is_drawn_by_the_seed(

@@ -29,22 +29,43 @@ _AI = r"(?:AI|artificial intelligence|(?:large )?language model|virtual assistan
 _ASSISTANT = re.compile(
     rf"\bas an? {_AI}(?:\W*\Z|\u2026|,? (?:I|I'm|it is|it's|my)\b| (?:language )?(?:model|assistant)\b)"
     rf"|\bI(?:'m| am) (?:just |only )?an? {_AI}(?![ -]\w*(?:er|ist|or|student)\b)"
-    r"|\bhow (?:can|may) I (?:help|assist) you\b|\b(?:feel free to|don't hesitate to) ask\b"
-    r"|^\s*\W{0,2}(?:assistant|AI|bot)\W{0,2}:",
+    r"|(?:^|[.!?]\W{0,4}|\b(?:hi|hello|hey|sure|okay|welcome)\W{1,4})how (?:can|may) I (?:help|assist) you\b"
+    r"|(?:^|[.!?]\s{1,4}|,\s?|\bplease )(?:feel free to|don't hesitate to) ask\b"
+    r"|^[ \t]{0,8}\W{0,2}(?:assistant|AI|bot)\W{0,2}:",
     re.IGNORECASE | re.MULTILINE,
 )
-_THANKS = re.compile(
-    r"\b(?:thanks?|thx|cheers|(?:good)?bye|see you|appreciate|welcome|take care)\b", re.IGNORECASE
+# Kindnesses are listed, and whatever is not listed may want something: to go on for a turn too many costs a
+# call, to end a turn too soon costs the rest of the dialogue.
+_MUCH = (
+    r"(?: (?:(?:so|very) much|a (?:lot|bunch|million)|lots|now|then|again|too|for (?:now|today)|later|soon))*"
 )
-_KIND = re.compile(
-    r"\b(?:great|perfect|helpful|helps|wonderful|awesome|lovely|excellent|makes sense|got it|sounds good"
-    r"|that's (?:all|it|everything)|will (?:do|try)|I'll|have a|good luck|no (?:problem|worries))\b",
-    re.IGNORECASE,
+_GOOD = (
+    r"(?:(?:so|very|really|super|quite) )*(?:great|perfect|good|nice|cool|wonderful|awesome|lovely"
+    r"|excellent|brilliant|fantastic|amazing|useful|helpful|clear|kind)"
 )
+_THANKS = (
+    rf"(?:many |lots of )?(?:thanks?|thank you|thx|cheers){_MUCH}(?: for(?: [\w'-]+){{1,6}})?"
+    r"|(?:good)?bye|good night|farewell|see you|take care|you(?:'re| are)(?: very| most)? welcome"
+    r"|I(?: really| do| truly)* appreciate (?:it|that|this|(?:all )?(?:your|the) (?:help|advice|time|tips))"
+)
+_KIND = (
+    rf"(?:(?:that|this|it|you|everything)(?:'s| is| was| are| were|'ve been|'re) )?(?:an? )?{_GOOD}"
+    r"(?: (?:advice|ideas?|tips?|explanations?|answers?|points?|help|job|work|one|to (?:know|hear)))?"
+    r"|(?:that|this|it)(?: really| all| now)* (?:helps|helped|makes sense|works|worked)|makes sense|got it"
+    r"|sounds (?:good|great|perfect)|understood|will do|you too|same to you|all the best|good luck"
+    r"|that(?:'s| is| was| will be) (?:all|it|everything)(?: I (?:need|needed|wanted)(?: to know)?)?"
+    r"|(?:I'll|I will|I'm going to)(?: definitely| surely| just)* (?:try|do|give|use|keep|start|follow)"
+    r"(?: [\w']+){0,6}|(?:have|enjoy) (?:an?|the|your)(?: \w+){1,4}|no (?:problem|worries)"
+)
+_ONE = rf"(?:{_THANKS}|{_KIND}){_MUCH}"
+_OH = r"(?:ok(?:ay)?|oh|ah|wow|well|no|and)"
+_KINDNESS = re.compile(rf"{_OH}|(?:{_OH} )*{_ONE}(?: and {_ONE})*", re.IGNORECASE)
+_THANKING = re.compile(rf"\b(?:{_THANKS})", re.IGNORECASE)
+_CLAUSE_END = re.compile(r"[.!,;:\n\u2013\u2014]|\s-\s")
+_WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 _WANTS = re.compile(
-    r"\?|\b(?:please|but|though|however|instead|(?:can|could|would) you|help me)\b"
-    r"|\bI (?:also )?(?:want|need) (?:to|you|a)\b"
-    r"|\b(?:and|now|also|next|then),? (?:give|tell|show|make|write|explain|add|change|list|name|what|how)\b",
+    r"\?|\b(?:please|but|though|however|instead|not|(?:can|could|would) you|help me)\b|n't\b"
+    r"|\b(?:and|now|also|next|then) (?:give|tell|show|make|write|explain|add|change|list|name|what|how)\b",
     re.IGNORECASE,
 )
 
@@ -105,8 +126,9 @@ class Converse(Each):
         if len(answers) < self.least_turns:
             raise Filtered(ended)
         last = answers[-1]
+        known = {**self._players(bench), "first_turn": len(row.prompt), "first_call": len(row.calls)}
         row = replace(row, prompt=tuple(chat[:-1]), calls=tuple(c for c in calls if c not in last.calls))
-        yield row.answered(last).noted(bench.step, **self._players(bench), turns=len(answers), ended=ended)
+        yield row.answered(last).noted(bench.step, **known, turns=len(answers), ended=ended)
 
     def _players(self, bench: Bench) -> dict[str, str | None]:
         """Who plays which side, and digests of what they were told."""
@@ -164,6 +186,27 @@ class Converse(Each):
         return rows * (2 * self.turns - 1)
 
 
+def turn_at(row: Row, place: int) -> tuple[Answer, tuple[str, ...]]:
+    """The assistant's turn at `place` of a row's prompt as an answer, and the calls behind what is before it.
+
+    If a step of this kind wrote it, the answer has that step, the model and its call.
+    """
+    text = row.prompt[place].content
+    for step, known in row.facts.items():
+        call = _call_of(known, place)
+        if call is not None and call < len(row.calls):
+            return Answer(text, step, calls=(row.calls[call],), model=known["model"]), row.calls[:call]
+    return Answer(text), row.calls
+
+
+def _call_of(known: object, place: int) -> int | None:
+    """Which of a row's calls wrote the turn at `place`, by what a step noted."""
+    match known:
+        case {"model": str(), "first_turn": int(turn), "first_call": int(call)} if place >= turn:
+            return call + place - turn
+    return None
+
+
 def words(text: str) -> str:
     """A user's turn without the name that some models put before it."""
     return _NAME.sub("", text, count=1).strip()
@@ -171,9 +214,8 @@ def words(text: str) -> str:
 
 def unfinished(reply: Reply) -> str:
     """Why `reply` is no turn to go on from; "" if it is one."""
-    if reply.finish in ("length", "content_filter"):
-        return {"length": "cut_off"}.get(reply.finish, reply.finish)
-    return "" if words(reply.text) else "silent"
+    unfit = Answer(words(reply.text), finish=reply.finish).unfit
+    return "silent" if unfit == "empty_answer" else unfit or ""
 
 
 def why_over(said: Reply, chat: Sequence[Message]) -> str:
@@ -196,10 +238,11 @@ def flips_role(text: str) -> bool:
 
 
 def only_thanks(text: str) -> bool:
-    """Whether a user's turn thanks or says good-bye, and every sentence of it is such a kindness."""
-    sentences = [sentence for sentence in re.split(r"(?<=[.!])\s+|\n+", text) if sentence.strip(" .!\n")]
-    kind = all(_THANKS.search(sentence) or _KIND.search(sentence) for sentence in sentences)
-    return kind and bool(_THANKS.search(text)) and not _WANTS.search(text)
+    """Whether a user's turn thanks or says good-bye, and every clause of it is such a kindness."""
+    plain = text.replace("\u2019", "'")
+    clauses = [found[0] for clause in _CLAUSE_END.split(plain) if (found := _WORDS.search(clause))]
+    kind = all(map(_KINDNESS.fullmatch, clauses))
+    return kind and bool(_THANKING.search(plain)) and not _WANTS.search(plain)
 
 
 def _folded(text: str) -> str:

@@ -7,10 +7,13 @@ answers reply to the same turns, so that a judge compares like with like.
 
 import random
 from collections.abc import AsyncGenerator
+from dataclasses import replace
+from itertools import pairwise
 
 from pydantic import Field
 
 from synth.errors import Filtered
+from synth.methods.converse import turn_at
 from synth.rows import APART, Answer, Message, Row
 from synth.step import Bench, Each, ModelName, answered
 
@@ -18,9 +21,9 @@ from synth.step import Bench, Each, ModelName, answered
 class ResampleTurn(Each):
     """Cut a dialogue at one of the assistant's turns, and sample `count` others there.
 
-    Needs: a row with an assistant's turn, in its prompt or as its last answer. Gives: a new row, whose prompt
-    is the turns before and whose answers are the turn that was there and the others; judgements of the old
-    row are left behind. Costs: `count` calls.
+    Needs: a row with an assistant's turn after one of the user's, in its prompt or as its last answer. Gives:
+    a new row, whose prompt is the turns before and whose answers are the turn that was there and the others;
+    judgements of the old row are left behind. Costs: `count` calls.
     """
 
     model: ModelName
@@ -32,16 +35,28 @@ class ResampleTurn(Each):
 
     async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
         """Yield the row that is cut; it stays in its parent's split."""
-        places = [place for place, turn in enumerate(row.prompt) if turn.role == "assistant" and place]
-        places += [len(row.prompt)] if row.answers else []
+        cut = self.cut(row, bench)
+        yield cut.answered(*await self._others(cut, bench))
+
+    def cut(self, row: Row, bench: Bench) -> Row:
+        """`row` up to one of the assistant's turns that reply to the user, with that turn as its answer.
+
+        Raises:
+            Filtered: there is no such turn.
+        """
+        roles = [*(turn.role for turn in row.prompt), *(("assistant",) if row.answers else ())]
+        places = [place for place, two in enumerate(pairwise(roles), start=1) if two == ("user", "assistant")]
         if not places:
             raise Filtered("no_assistant_turn")
         place = random.Random(bench.chance(row.id)).choice(places)
+        if place == len(row.prompt):
+            answer, calls = replace(row.answers[-1], parent=None), row.calls
+        else:
+            answer, calls = turn_at(row, place)
         cut = row.child(
-            bench.step, 0, prompt=row.prompt[:place], answers=(_turn_at(row, place),), judgments=()
+            bench.step, 0, prompt=row.prompt[:place], answers=(answer,), judgments=(), calls=calls
         )
-        cut = cut.noted(bench.step, turn=places.index(place) + 1, of=len(places))
-        yield cut.answered(*await self._others(cut, bench))
+        return cut.noted(bench.step, turn=places.index(place) + 1, of=len(places))
 
     async def _others(self, row: Row, bench: Bench) -> list[Answer]:
         """Samples apart from those that made the dialogue."""
@@ -64,8 +79,3 @@ class ResampleTurn(Each):
     def calls(self, rows: float) -> float:
         """`count` a row."""
         return rows * self.count
-
-
-def _turn_at(row: Row, place: int) -> Answer:
-    """The assistant's turn at `place` as an answer; beyond the prompt it is the last answer itself."""
-    return row.answers[-1] if place == len(row.prompt) else Answer(row.prompt[place].content)
