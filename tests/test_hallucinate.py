@@ -11,6 +11,7 @@ from provider_server import Body, ProviderServer
 from synth.methods.hallucinate import KINDS, Hallucinate
 from synth.rows import Row
 from synth.run import Watch
+from synth.scores import scores
 from synth.store.version import Version
 
 PIPELINE = """
@@ -155,6 +156,54 @@ async def test_where_the_orders_disagree_or_cannot_be_read_chance_picks_and_says
     script(server, filter="Both are nice.")
     (row,), *_ = await invent({**LINE, "prompt": "Another?"})
     assert row.facts["hallucinate"]["named"] == [None, None]
+    assert [j.unreadable for j in row.judgments] == ["filter_unreadable", "filter_unreadable", None, None]
+    assert scores(row).of == {0: 1.0, 1: 0.0}, "what cannot be read is no score"
+
+
+async def test_what_the_filter_said_and_what_it_did_not_pick_are_kept(
+    invent: Callable[..., Any], server: ProviderServer
+) -> None:
+    script(server)
+    (row,), *_ = await invent(LINE)
+    assert row.facts["hallucinate"]["other"]["text"] == "The Elbe."
+    known = {*row.answers[1].calls, *row.facts["hallucinate"]["other"]["calls"]}
+    assert len(row.answers[1].calls) == 4, "the two turns of the conversation and both orders of the filter"
+    assert len(known) == len(server.bodies) == 5
+    script(server, filter="Both are nice.")
+    (row,), version, _ = await invent({**LINE, "prompt": "Another?"})
+    counted = version.manifest["judges"]["hallucinate"]
+    assert (counted["unreadable"], counted["reasons"]) == (2, {"filter_unreadable": 2})
+    assert (counted["passed"], counted["failed"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("truth", "candidate"),
+    [("5", "-5"), ("C", "C++"), ("1.5", "15"), ("He is 1, 5 of us.", "He is 15 of us.")],
+)
+async def test_signs_make_a_wrong_answer_another_one(
+    truth: str, candidate: str, invent: Callable[..., Any], server: ProviderServer
+) -> None:
+    script(server, one_pass=candidate, second_turn=candidate)
+    (row,), *_ = await invent({**LINE, "answer": truth})
+    assert row.answers[1].text == candidate
+    assert "filter" not in {part(body) for body in server.bodies}, "both candidates are the same"
+
+
+@pytest.mark.parametrize(("finish", "reason"), [("length", "cut_off"), ("content_filter", "content_filter")])
+async def test_a_candidate_that_its_model_did_not_end_itself_is_not_used_and_its_reason_is_said(
+    finish: str, reason: str, invent: Callable[..., Any], server: ProviderServer
+) -> None:
+    def answer(body: Body) -> str | Body:
+        if part(body) == "one_pass":
+            return "The Elbe."
+        message = {"role": "assistant", "content": "The Rhine."}
+        ended = {"choices": [{"message": message, "finish_reason": finish}]}
+        return ended if part(body) == "second_turn" else "Names that sound alike."
+
+    server.answer = answer
+    (row,), *_ = await invent(LINE)
+    assert row.facts["hallucinate"]["unused"] == [None, reason]
+    assert row.answers[1].text == "The Elbe."
 
 
 async def test_a_row_without_a_truth_or_a_passage_is_dropped_before_any_call(

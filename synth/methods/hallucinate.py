@@ -6,12 +6,13 @@ temperature 1; at temperature 0 a filter picks the more plausible. The kinds of 
 task: four for questions, three for dialogue, three for summaries.
 
 Differs: the kind is drawn for each row, where the paper's questions name all and let the model choose, and
-is kept. The filter is asked in both orders; where they disagree, chance picks. A candidate that is empty, cut
-off or the same as the right answer is not used. Prompts show no examples.
+is kept. The filter is asked in both orders; where they disagree, chance picks. A candidate that is empty, that
+its model did not end itself, or that is the same as the right answer is not used. Prompts show no examples.
 """
 
 import random
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -19,10 +20,9 @@ from pydantic import Field
 from synth.errors import Filtered
 from synth.final_answer import same_answer
 from synth.models.base import Reply
-from synth.questions import words
 from synth.rows import Answer, Judgment, Message, Row
 from synth.step import Bench, Each, ModelName
-from synth.structured import tell_json
+from synth.structured import Told, tell_json
 from synth.verdict import VERDICT
 
 KINDS = {
@@ -31,13 +31,15 @@ KINDS = {
     "summary": ("factual", "non_factual", "intrinsic"),
 }
 GENERATORS = ("one_pass", "conversation")
+ORDERS = ((0, 1), (1, 0))
 
 
 class Hallucinate(Each):
     """Give a row its right answer and a wrong one.
 
     Needs: a row with the right answer and a passage among its facts. Gives: the same row with two more
-    answers, the right one and the wrong one, a check of each, and among the facts the kind of the error.
+    answers, the right one and the wrong one, a check of each, and among the facts the kind of the error, what
+    the filter said, and the other candidate. A reply of the filter that cannot be read is counted.
     Costs: 3 calls of the generator, and 2 of the filter where it has two candidates to choose from.
     """
 
@@ -63,13 +65,20 @@ class Hallucinate(Each):
         usable = [number for number, reason in enumerate(reasons) if reason is None]
         if not usable:
             raise Filtered(reasons[0] or "unusable")
-        picked, known = usable[0], dict[str, Any]()
-        if len(usable) == 2 and words(candidates[0].text) != words(candidates[1].text):
-            picked, known = await self._picked(row, candidates, blanks, bench)
-        known |= {"kind": kind, "generator": GENERATORS[picked], "unused": reasons}
+        picked, told = usable[0], list[Told]()
+        known: dict[str, Any] = {"kind": kind, "unused": reasons}
+        if len(usable) == 2 and not same_answer(candidates[0].text, candidates[1].text):
+            told = await self._asked(candidates, blanks, bench)
+            picked, said = _picked(told, bench.chance(f"{row.id}:picked"))
+            known |= said
+        other = candidates[1 - picked]
+        known |= {"generator": GENERATORS[picked], "other": {"text": other.text, "calls": list(other.calls)}}
+        wrong = candidates[picked]
+        wrong = replace(wrong, calls=(*wrong.calls, *(key for each in told for key in each.calls)))
         at = len(row.answers)
-        answered = row.answered(Answer(truth, bench.step), candidates[picked]).noted(bench.step, **known)
+        answered = row.answered(Answer(truth, bench.step), wrong).noted(bench.step, **known)
         yield answered.judged(
+            *self._unreadable(told, at + 1, bench),
             _check(at, 1.0, "the right answer of the source", bench),
             _check(at + 1, 0.0, f"written to be wrong: {kind}", bench),
         )
@@ -100,47 +109,61 @@ class Hallucinate(Each):
             calls += (reply.key,)
         return Answer(reply.text.strip(), bench.step, finish=reply.finish, calls=calls, model=self.model)
 
-    async def _picked(
-        self, row: Row, candidates: tuple[Answer, Answer], blanks: dict[str, Any], bench: Bench
-    ) -> tuple[int, dict[str, Any]]:
-        """The more plausible candidate, and what the filter said; by chance where it named none for sure."""
-        named = await bench.ask_all(
-            [self._named(candidates, order, blanks, bench) for order in ((0, 1), (1, 0))]
+    async def _asked(
+        self, candidates: tuple[Answer, Answer], blanks: dict[str, Any], bench: Bench
+    ) -> list[Told]:
+        """What the filter says when it sees the candidates in each of `ORDERS`."""
+        model, prompt = bench.model(self.filter or self.model), bench.prompt("hallucinate/filter.md")
+        asks = [
+            prompt.fill(**blanks, first=candidates[first].text, second=candidates[second].text)
+            for first, second in ORDERS
+        ]
+        return await bench.ask_all(
+            [
+                tell_json(model, [Message("user", ask)], VERDICT, temperature=0.0, max_tokens=32)
+                for ask in asks
+            ]
         )
-        agreed = named[0] is not None and named[0] == named[1]
-        picked = named[0] if agreed else None
-        if picked is None:
-            picked = random.Random(bench.chance(f"{row.id}:picked")).randrange(2)
-        return picked, {"named": named, "agreed": agreed}
 
-    async def _named(
-        self, candidates: tuple[Answer, Answer], order: tuple[int, int], blanks: dict[str, Any], bench: Bench
-    ) -> int | None:
-        """The candidate that the filter names when it sees them in `order`; None if that is unreadable."""
-        first, second = (candidates[number].text for number in order)
-        ask = bench.prompt("hallucinate/filter.md").fill(**blanks, first=first, second=second)
-        told = await tell_json(
-            bench.model(self.filter or self.model),
-            [Message("user", ask)],
-            VERDICT,
-            temperature=0.0,
-            max_tokens=32,
-        )
-        return None if told.value is None else order["AB".index(told.value["better"])]
+    def _unreadable(self, told: list[Told], number: int, bench: Bench) -> list[Judgment]:
+        """The replies of the filter that picked answer `number` and cannot be read."""
+        return [
+            Judgment(
+                bench.step,
+                "check",
+                (number,),
+                (number,),
+                None,
+                "filter_unreadable",
+                calls=each.calls,
+                aspect="plausibility",
+                sample=sample,
+                model=self.filter or self.model,
+            )
+            for sample, each in enumerate(told)
+            if each.value is None
+        ]
 
     def calls(self, rows: float) -> float:
         """5 a row."""
         return rows * 5
 
 
+def _picked(told: list[Told], chance: str) -> tuple[int, dict[str, Any]]:
+    """The candidate that the filter named in both orders, or one by chance; and what it named in each."""
+    named = [
+        None if each.value is None else order["AB".index(each.value["better"])]
+        for each, order in zip(told, ORDERS, strict=True)
+    ]
+    both, again = named
+    agreed = both is not None and both == again
+    picked = both if both is not None and agreed else random.Random(chance).randrange(2)
+    return picked, {"named": named, "agreed": agreed}
+
+
 def _unusable(candidate: Answer, truth: str) -> str | None:
     """Why `candidate` is no wrong answer to learn from."""
-    if not candidate.text:
-        return "empty_answer"
-    if candidate.finish != "stop":
-        return "cut_off"
-    same = same_answer(candidate.text, truth) or words(candidate.text) == words(truth)
-    return "same_as_truth" if same else None
+    return candidate.unfit or ("same_as_truth" if same_answer(candidate.text, truth) else None)
 
 
 def _check(number: int, value: float, said: str, bench: Bench) -> Judgment:
