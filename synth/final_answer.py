@@ -52,7 +52,6 @@ _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 _LOOSE_SPACE = re.compile(r"(?<!\d) | (?!\d)")
 _MARKS = re.compile(r"[(),;:]|\.(?!\d)")
 _ARTICLE = re.compile(r"^(?:the|an?)\s+")
-_ANY_NUMBER = re.compile(rf"(?<![\w.,]){_NUMBER}")
 _QUANTITY = re.compile(
     rf"([$€£]?)\s?(?:([-+]?\d{{1,60}})\s(?:and\s)?(?=\d{{1,60}}\s?/))?({_NUMBER})(?:\s?/\s?({_NUMBER}))?\s?(%|°\s?[cf]?|(?<=\s)(?!pi\b)[^\W\d_]{{2,}}\D*|)"
 )
@@ -121,7 +120,8 @@ def compared(answer: str, known: str) -> bool | None:
     """Whether `answer` is the one that is `known`; None where code cannot tell.
 
     It cannot tell where the answer holds the known one among other things ("5 or 6", "5 = x"), where its
-    letter says one thing and its words another, or where one is a bare letter and the other bare words.
+    letter says one thing and its words another, where one is a bare letter and the other bare words, or
+    where one is a number and the other may be one, in words or as a sum ("eighteen", "2 * 9", "1e3").
     """
     if same_answer(answer, known):
         return True
@@ -130,9 +130,11 @@ def compared(answer: str, known: str) -> bool | None:
         contradicts = letter == known_letter or _holds(words, known_words)
         return None if contradicts or len(letters(answer)) > 1 else False
     bare = bool(letter and not words) or bool(known_letter and not known_words)
-    if quantity(words) and quantity(known_words):
-        return False
-    return None if bare or _holds(answer, known_words or known) else False
+    number, known_number = quantity(words), quantity(known_words)
+    if number and known_number:
+        return None if _is_share(number, known_number) or _is_share(known_number, number) else False
+    spelt = known_number or (number and not re.search(r"\d", known_words))
+    return None if bare or spelt or _holds(answer, known_words or known) else False
 
 
 def option(answer: str) -> tuple[str | None, str]:
@@ -191,15 +193,16 @@ def _same_words(one: str, other: str) -> bool:
     return _LOOSE_SPACE.sub("", _plain(one)) == _LOOSE_SPACE.sub("", _plain(other))
 
 
+def _is_share(one: Quantity, other: Quantity) -> bool:
+    """Whether `one` is `other`, a percentage, as a share."""
+    return (one.unit, other.unit) == ("", "%") and one.value * 100 == other.value
+
+
 def _holds(answer: str, known: str) -> bool:
-    """Whether `known` stands somewhere in `answer`, as a number or in so many words."""
-    folded, wanted, number = _folded(answer), _plain(known), quantity(known)
-    if number and any(
-        Fraction(hit.replace(",", "")) == number.value for hit in _ANY_NUMBER.findall(folded.replace("$", ""))
-    ):
-        return True
-    inside, around = (" ".join(_MARKS.sub(" ", text).split()) for text in (wanted, folded))
-    return f" {inside} " in f" {around} " or "".join(wanted.split()) == "".join(folded.split())
+    """Whether the words of `known` stand somewhere in `answer`, or are its own but for white space."""
+    inside, around = _plain(known), _folded(answer)
+    row, whole = (" ".join(_MARKS.sub(" ", text).split()) for text in (inside, around))
+    return bool(row) and (f" {row} " in f" {whole} " or row.replace(" ", "") == whole.replace(" ", ""))
 
 
 def _plain(answer: str) -> str:

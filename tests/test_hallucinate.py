@@ -176,11 +176,8 @@ async def test_what_the_filter_said_and_what_it_did_not_pick_are_kept(
     assert (counted["passed"], counted["failed"]) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("truth", "candidate"),
-    [("5", "-5"), ("C", "C++"), ("1.5", "15"), ("He is 1, 5 of us.", "He is 15 of us.")],
-)
-async def test_signs_make_a_wrong_answer_another_one(
+@pytest.mark.parametrize(("truth", "candidate"), [("5", "-5"), ("C", "C++")])
+async def test_a_candidate_that_differs_from_the_truth_in_its_marks_alone_is_another_answer(
     truth: str, candidate: str, invent: Callable[..., Any], server: ProviderServer
 ) -> None:
     script(server, one_pass=candidate, second_turn=candidate)

@@ -6,8 +6,8 @@ temperature 1; at temperature 0 a filter picks the more plausible. The kinds of 
 task: four for questions, three for dialogue, three for summaries.
 
 Differs: the kind is drawn for each row, where the paper's questions name all and let the model choose, and
-is kept. The filter is asked in both orders; where they disagree, chance picks. A candidate that is empty, that
-its model did not end itself, or that is the same as the right answer is not used. Prompts show no examples.
+is kept. The filter is asked in both orders; where they disagree, chance picks. A candidate is not used that
+is empty, that its model did not end itself, or that is the same as the right answer. No examples are shown.
 """
 
 import random
