@@ -20,6 +20,7 @@ from provider_server import Body, ProviderServer
 from synth.best_of_n import doublings, expected_best, kl_bound
 from synth.errors import Filtered
 from synth.methods.best_of import BestOf
+from synth.methods.rate import TYPES
 from synth.rows import Answer, Judgment, Message, Row, sourced
 from synth.step import Bench
 
@@ -267,7 +268,8 @@ def rated(body: Body) -> str | None:
     if not is_rating(body):
         return f"word{body['seed']}"
     texts = SHOWN.findall(body["messages"][-1]["content"])
-    said = {letter: {"rating": worth(text), "rationale": "so", "types": []} for letter, text in texts}
+    types = dict.fromkeys(TYPES["helpfulness"], False)
+    said = {letter: {"rating": worth(text), "rationale": "so", "types": types} for letter, text in texts}
     return orjson.dumps(said).decode()
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from synth import run as run_module
 from synth.errors import UserError
-from synth.methods.rate import ASPECTS, ratings
+from synth.methods.rate import ASPECTS, TYPES, Aspect, ratings
 from synth.methods.respond_pool import MIXES, RespondPool
 from synth.prompts import load
 from synth.rows import Judgment, Message, Row, sourced
@@ -59,7 +59,7 @@ def shown(body: Body) -> dict[str, str]:
 
 
 def rating(value: object, aspect: str, why: str = "so") -> dict[str, Any]:
-    types: dict[str, list[str]] = {"types": []} if aspect in ("truthfulness", "helpfulness") else {}
+    types = {"types": dict.fromkeys(TYPES[aspect], False)} if aspect in TYPES else {}
     return {"rating": value, "rationale": why, **types}
 
 
@@ -173,6 +173,19 @@ def test_a_rating_that_is_no_whole_number_from_1_to_5_does_not_fit(said: object)
         read_json(text, ratings("A", "instruction_following"))
 
 
+async def test_a_rating_written_as_4_point_0_is_a_4(rate: Rated, server: ProviderServer) -> None:
+    server.answer = judge(lambda aspect, letter, text: 4.0)
+    _, rows = await rate(prompts=1, more=", aspects: [helpfulness]")
+    assert {(one.value, one.unreadable) for one in of(rows[0], "helpfulness").values()} == {(4.0, None)}
+
+
+@pytest.mark.parametrize("aspect", TYPES)
+def test_what_a_judge_may_say_has_an_end(aspect: Aspect) -> None:
+    """A small model goes on with a list as long as it may; only its words can be cut off."""
+    assert "array" not in str(ratings("AB", aspect))
+    assert all(f'"{name}": <true or false>' in load(f"rate/{aspect}.md").text for name in TYPES[aspect])
+
+
 async def test_one_unreadable_aspect_is_asked_again_then_counted_and_the_others_stand(
     rate: Rated, server: ProviderServer
 ) -> None:
@@ -225,16 +238,14 @@ async def test_types_that_were_named_are_kept_as_facts(rate: Rated, server: Prov
     def answer(body: Body) -> str | None:
         if aspect_of(body) != "truthfulness":
             return None
-        said = {
-            **rating(2, "truthfulness"),
-            "types": ["against_itself", "against_the_world", "against_itself"],
-        }
+        said = rating(2, "truthfulness")
+        said["types"] |= {"against_itself": True, "against_the_world": True}
         return orjson.dumps(dict.fromkeys(shown(body), said)).decode()
 
     server.answer = answer
     _, rows = await rate(prompts=1, count=2, more=", aspects: [truthfulness]")
     [note] = rows[0].facts["rate"]["asked"]
-    assert note["types"]["0"] == note["types"]["1"] == ["against_itself", "against_the_world"]
+    assert note["types"]["0"] == note["types"]["1"] == ["against_the_world", "against_itself"]
 
 
 async def test_equal_texts_are_shown_once_and_rated_alike(rate: Rated, server: ProviderServer) -> None:

@@ -86,7 +86,7 @@ class Rank(Each):
 
 def places_of(letters: str) -> Mapping[str, Any]:
     """JSON Schema of a place for each letter; none can be left out."""
-    place = {"type": "integer", "minimum": 1, "maximum": len(letters)}
+    place = {"enum": list(range(1, len(letters) + 1))}
     return closed(**dict.fromkeys(letters, place))
 
 

@@ -35,9 +35,7 @@ TYPES: Final[Mapping[str, list[str]]] = {
 SCALE: Final = (1.0, 5.0)
 OVERALL: Final = (1.0, 10.0)
 NOT_APPLICABLE: Final = "not applicable"
-CRITIQUE: Final = closed(
-    critique={"type": "string"}, overall_score={"type": "integer", "minimum": 1, "maximum": 10}
-)
+CRITIQUE: Final = closed(critique={"type": "string"}, overall_score={"enum": list(range(1, 11))})
 
 
 class Rate(Each):
@@ -109,20 +107,19 @@ class Rate(Each):
         said: Mapping[int, Any] = {} if told.error else line.by_answer(told.value)
         about = {"calls": told.calls, "aspect": aspect, "sample": sample}
         judgments = [self._judgment(bench, number, said.get(number), **about) for number in line.candidates]
-        types = {str(number): sorted(set(each["types"])) for number, each in said.items() if "types" in each}
+        types = {str(number): _named(each["types"]) for number, each in said.items() if "types" in each}
         return judgments, {"aspect": aspect, "sample": sample, "order": line.order, "types": types}
 
     def _judgment(self, bench: Bench, number: int, said: Mapping[str, Any] | None, **about: Any) -> Judgment:
         """The raw judgement of one answer in one aspect; `said` is None if nothing could be read."""
-        rating = said["rating"] if said else None
-        reason = "not_applicable" if said else "no_rating"
+        reason = "no_rating" if not said else "not_applicable" if said["rating"] == NOT_APPLICABLE else None
         return Judgment(
             bench.step,
             "score",
             (number,),
             (number,),
-            float(rating) if isinstance(rating, int) else None,
-            unreadable=None if isinstance(rating, int) else reason,
+            float(said["rating"]) if said and not reason else None,
+            unreadable=reason,
             bounds=SCALE,
             said=said["rationale"] if said else "",
             model=self.model,
@@ -170,8 +167,13 @@ def ratings(letters: str, aspect: Aspect) -> Mapping[str, Any]:
     allowed = [*range(1, 6), *([NOT_APPLICABLE] if aspect == "honesty" else [])]
     fields: dict[str, Any] = {"rating": {"enum": allowed}, "rationale": {"type": "string"}}
     if aspect in TYPES:
-        fields["types"] = {"type": "array", "items": {"enum": TYPES[aspect]}, "minItems": 0}
+        # Not a list of names, which a small model never ends.
+        fields["types"] = closed(**{name: {"type": "boolean"} for name in TYPES[aspect]})
     return closed(**dict.fromkeys(letters, closed(**fields)))
+
+
+def _named(types: Mapping[str, bool]) -> list[str]:
+    return [name for name, found in types.items() if found]
 
 
 def _text(value: Any) -> str:
