@@ -9,7 +9,6 @@ Where the originals ask for a batch of 5 at a time, all drawn from the pool as t
 `lag` requests are always on their way; a request's number counts requests, and not batches.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import aclosing
@@ -17,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from synth import rouge, stream
 from synth.errors import RowError
 from synth.instructions import Candidate, Form, Mode
 from synth.models.base import Reply
-from synth.models.client import SAMPLING
+from synth.models.client import SAMPLING, Model
 from synth.rouge import Pool
 from synth.rows import Message, Row, digest, made
 from synth.seeds import SeedTask
@@ -74,13 +74,27 @@ class Known:
         scores = self.pool.scores(text)
         if max(scores) > limit:
             return None
-        ranked = sorted(zip(scores, self.pool.texts, strict=True), key=lambda pair: -pair[0])
+        # As the originals have it, to the order of ties and the last bit of the mean.
+        most = np.argsort(scores)[-MOST_SIMILAR:][::-1]
         return {
             "nearest_seed": max(scores[: len(self.tasks)]),
             "nearest": max(scores),
-            "most_similar": {other: score for score, other in ranked[:MOST_SIMILAR]},
-            "avg_similarity_score": math.fsum(scores) / len(scores),
+            "most_similar": {self.pool.texts[place]: scores[place] for place in most},
+            "avg_similarity_score": float(np.mean(scores)),
         }
+
+
+def is_stopped(model: Model) -> bool:
+    """Whether `model` is given the originals' stop sequences: one that chats would end at the wrong place."""
+    return model.can("complete") and model.can("stop")
+
+
+def adapted(model: Model, end: str) -> dict[str, Any]:
+    """How the original's request was adapted to `model`. `end`: what ends a reply that no stop does."""
+    return {
+        "request": "completion" if model.can("complete") else "chat",
+        "ended_by": "stop_sequences" if is_stopped(model) else end,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +121,15 @@ class Growth(Source):
     presence_penalty: float | None = Field(0.0, ge=-2, le=2)
     frequency_penalty: float | None = Field(0.0, ge=-2, le=2)
     max_tokens: int = Field(1024, ge=1)
-    lag: int = Field(8, ge=1, description="requests in flight; it decides what each one is shown")
-    give_up_after: int = Field(50, ge=1, description="requests in a row without a new instruction")
+    lag: int = Field(
+        8,
+        ge=1,
+        description="requests in flight; it decides what each one is shown. Twice to three times the model's "
+        "max_concurrency keeps it busy; with fewer it waits for the slowest",
+    )
+    give_up_after: int = Field(
+        50, ge=1, description="requests in a row that failed or gave no new instruction"
+    )
 
     never_sent: ClassVar[tuple[str, ...]] = ()  # what the original sends and no request of ours can hold
     yield_: ClassVar[float] = 2.0  # admitted tasks a request; only `synth plan` uses it
@@ -183,7 +204,7 @@ class Growth(Source):
             frequency_penalty=self.frequency_penalty,
             max_tokens=self.max_tokens,
         )
-        end = None if raw and model.can("stop") else asked.end
+        end = None if is_stopped(model) else asked.end
         return reply, Form(raw, reply.finish == "length", asked.first, end)
 
     def _admit(
@@ -212,14 +233,10 @@ class Growth(Source):
 
     def _origin(self, bench: Bench) -> dict[str, Any]:
         """How the original's request was adapted to the model at hand."""
-        model, raw = bench.model(self.model), self.raw(bench)
+        model = bench.model(self.model)
         unable = [name for name in SAMPLING if name != "stop" and not model.can(name)]
         left_out = [name for name in unable if getattr(self, name) is not None]
-        return {
-            "request": "completion" if raw else "chat",
-            "ended_by": "stop_sequences" if raw and model.can("stop") else "numbered_line",
-            "left_out": [*left_out, *self.never_sent],
-        }
+        return {**adapted(model, "numbered_line"), "left_out": [*left_out, *self.never_sent]}
 
     def calls(self, rows: float) -> float:
         """One for every few tasks, and what is in flight at the end."""

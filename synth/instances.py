@@ -2,8 +2,8 @@
 
 Wang et al. 2022 (Self-Instruct, code at 0b26cca, ``prepare_for_finetuning.py``). An instance is an input and
 an output. In the mode ``faithful`` a reply is split as there, where the word "Example" inside an output
-splits it and "Input:" cuts it; in the mode ``modern`` such marks count only at the start of a line, and an
-example without an output is dropped rather than taken for one.
+splits it and "Input:" cuts it; in the mode ``modern`` such marks count only at the start of a line, there
+also as a heading or in bold, and an example without an output is dropped rather than taken for one.
 
 Differs in both: equal instances are dropped in their order, where the original's order follows a hash
 that is another in every process.
@@ -15,23 +15,32 @@ from dataclasses import dataclass, field
 
 from synth.instructions import Mode
 
+
+def _line_of(name: str, end: str = ":") -> re.Pattern[str]:
+    """A line that begins with `name`, plain, as a heading or in bold."""
+    return re.compile(rf"^[ \t]*(?:#+[ \t]*)?(?:\*\*)?{name}[ \t]*(?:\*\*)?(?:{end})(?:\*\*)?", re.MULTILINE)
+
+
 _EXAMPLE = {
-    "modern": re.compile(r"^[ \t]*Example[ \t]*\d+(?:[ \t]*[.:)]|[ \t]*$)", re.MULTILINE),
+    "modern": _line_of(r"Example[ \t]*\d+", r"[.:)]|[ \t]*$"),
     "faithful": re.compile(r"Example\s?\d*\.?"),
 }
 _OUTPUT = {
-    "modern": re.compile(r"^[ \t]*Output[ \t]*\d*[ \t]*:", re.MULTILINE),
+    "modern": _line_of(r"Output[ \t]*\d*"),
     "faithful": re.compile(r"Output\s*\d*\s*:"),
 }
 _INPUT = {
-    "modern": re.compile(r"^[ \t]*Input[ \t]*\d*[ \t]*:", re.MULTILINE),
+    "modern": _line_of(r"Input[ \t]*\d*"),
     "faithful": re.compile(r"Input\s*\d*\s*:"),
 }
 _LABEL = {
-    "modern": re.compile(r"^[ \t]*Class label[ \t]*:", re.MULTILINE),
+    "modern": _line_of("Class label"),
     "faithful": re.compile(r"Class label:"),
 }
-_NAME = re.compile(r"(\w+):")
+_NAME = {
+    "modern": re.compile(r"^(\w+(?: \w+){0,2}):(?=\s)", re.MULTILINE),
+    "faithful": re.compile(r"(\w+):"),
+}
 
 Instance = tuple[str, str]
 
@@ -81,14 +90,15 @@ def _examples(text: str, mode: Mode, found: Instances) -> list[Instance]:
     """Input first: examples with an output each; or one output without any."""
     blocks = _EXAMPLE[mode].split(text)
     if len(blocks) == 1:
-        return [_parted(text, mode)] if _OUTPUT[mode].search(text) else []
+        blocks = blocks if _OUTPUT[mode].search(text) else []
     if mode == "faithful":
         return [_parted(block.strip(), mode) for block in blocks if block.strip()]
     instances = []
-    for block in blocks[1:]:  # before the first is what a chat says
-        if _OUTPUT[mode].search(block):
+    for number, block in enumerate(blocks):
+        if outputs := len(_OUTPUT[mode].findall(block)):
             instances.append(_parted(block.strip(), mode))
-        else:
+            found.dropped["beyond_output"] += outputs - 1
+        elif number:  # before the first example a chat may say anything
             found.drop("no_output")
     return instances
 
@@ -134,15 +144,20 @@ def up_to_line(text: str, *marks: str) -> str:
     A first line that only says the last of them, the task, again is no end.
     """
     text = re.sub(rf"\A\s*{re.escape(marks[-1])}.*\n?", "", text)
-    end = re.search(rf"^[ \t]*(?:{'|'.join(map(re.escape, marks))})", text, re.MULTILINE)
+    end = re.search(
+        rf"^[ \t]*(?:#+[ \t]*)?(?:\*\*)?(?:{'|'.join(map(re.escape, marks))})", text, re.MULTILINE
+    )
     return text[: end.start()] if end else text
 
 
-def without_field_name(input_: str) -> str:
+def without_field_name(input_: str, mode: Mode) -> str:
     """`input_` without the name before its colon, if it has just one; and without empty lines.
 
-    As in the original, the text before the first colon goes, whatever it is.
+    In the mode ``faithful`` a name is any word before a colon, and what goes is all before the first colon:
+    "Meet at 12:30" becomes "30". In the mode ``modern`` it is up to three words that begin a line, and
+    goes only where the input begins with it.
     """
-    if len(set(_NAME.findall(input_))) == 1:
+    names = set(_NAME[mode].findall(input_))
+    if len(names) == 1 and (mode == "faithful" or input_.startswith(f"{names.pop()}:")):
         input_ = input_.split(":", 1)[1].strip()
     return input_.replace("\n\n", "\n")

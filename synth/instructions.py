@@ -22,7 +22,8 @@ UNFIT_ALPACA = (*UNFIT, "video", "audio", "music", "flowchart", "diagram")
 
 _ITEM = re.compile(r"(?:^|\n)[ \t]*(?:\*\*)?(\d+)[ \t]?[.)](?:\*\*)?[ \t]+")
 _ITEM_FAITHFUL = re.compile(r"\n(\d+)\s?\. ")
-_BLOCK = re.compile(r"^[ \t]*(?:#{3,}[ \t]*)?(\d+)\.[ \t]+Instruction:", re.MULTILINE)
+_NUMBER_ALONE = re.compile(r"\n[ \t]*(?:\*\*)?\d+[ \t]?[.)]?(?:\*\*)?[ \t]*\Z")
+_BLOCK = re.compile(r"^[ \t]*(?:#{3,}[ \t]*)?(?:\*\*)?(\d+)\.[ \t]+Instruction(?:\*\*)?:", re.MULTILINE)
 _SEPARATOR = re.compile(r"^[ \t]*#{3,}[ \t]*$", re.MULTILINE)
 _NO_INPUT = re.compile(
     r"[<\[(]?\s*(?:no[ _-]?input(?:\s+(?:is\s+)?(?:needed|required|necessary))?|n\s*/\s*a|none"
@@ -97,9 +98,17 @@ def _number(digits: str) -> int:
 
 def _instruction(item: str, mode: Mode) -> Candidate:
     # What comes after an empty line is no part of the item but what a chat says at its end.
-    text = " ".join(item.strip().split("\n\n")[0].split())
+    text = item.strip().split("\n\n")[0]
+    text = " ".join((_undressed(text) if mode == "modern" else text).split())
     text = text.capitalize() if mode == "faithful" else text
     return Candidate(text, reason=None if text else "empty")
+
+
+def _undressed(text: str) -> str:
+    """`text` without the number of an item that never came, and without the bold around all of it."""
+    text = _NUMBER_ALONE.sub("", text)
+    whole = text.count("**") == 2 and text.startswith("**") and text.endswith("**")
+    return text.replace("**", "") if whole or text.count("**") == 1 else text
 
 
 def blocks(text: str, form: Form, mode: Mode) -> list[Candidate]:
@@ -124,7 +133,7 @@ def _blocks(text: str, form: Form) -> list[Candidate]:
         if form.cut_off and place == len(starts) - 1 and not separator:
             found.append(Candidate(block.strip(), reason="cut_off"))
         else:
-            found.append(_task(block, rf"(?m)^[ \t]*{start[1]}\.[ \t]+", modern=True))
+            found.append(_task(block, rf"(?m)^[ \t]*(?:\*\*)?{start[1]}\.[ \t]+", modern=True))
     return found
 
 
@@ -145,7 +154,8 @@ def _blocks_faithful(text: str, form: Form) -> list[Candidate]:
 
 def _task(block: str, number: str, *, modern: bool) -> Candidate:
     """The task in a block whose fields begin with the pattern `number` and a name."""
-    fields = re.split(rf"{number}(Instruction|Input|Output):", block)
+    colon = r"(?:\*\*)?:(?:\*\*)?" if modern else ":"
+    fields = re.split(rf"{number}(Instruction|Input|Output){colon}", block)
     if len(fields) != 7 or (modern and fields[1::2] != FIELDS):
         return Candidate(block.strip(), reason="not_seven_fields")
     instruction, input_, output = (field.strip() for field in fields[2::2])

@@ -11,6 +11,7 @@ import pkgutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -43,8 +44,13 @@ def names(group: Group) -> Mapping[str, str]:
         for folder in group.folders
         for info in pkgutil.iter_modules(importlib.import_module(folder).__path__)
     }
-    theirs = {point.name: point.module for point in entry_points(group=group.entry_points)}
-    return theirs | ours
+    return {**_offered(group.entry_points), **ours}
+
+
+@cache
+def _offered(entry_point_group: str) -> Mapping[str, str]:
+    """What installed packages offer, looked up once: that reads the metadata of every one of them."""
+    return {point.name: point.module for point in entry_points(group=entry_point_group)}
 
 
 def find(kind: type[Part], name: str, group: Group, project: Path | None = None) -> type[Part]:

@@ -245,7 +245,7 @@ def again(finished: Finished, pipeline: Pipeline, console: Console) -> None:
     """What to try next."""
     name = f"{pipeline.name}/{finished.version.name}"
     say(console, "\nnext", "bold")
-    constitutions = [path for path in pipeline.assets if path.suffix in (".md", ".txt")]
+    constitutions = [path for path in pipeline.assets if path.suffix in (".md", ".txt", ".json")]
     if constitutions:
         say(
             console,

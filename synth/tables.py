@@ -34,6 +34,8 @@ def instructions(known: Mapping[str, Any], console: Console) -> None:
         return
     lines = [("instructions", known["count"]), ("mean words", known["mean_words"])]
     lines += [(name, known[name]) for name in ("classification", "other") if name in known]
+    if "seed_tasks" in known:
+        lines.append(("seed tasks beside them", known["seed_tasks"]))
     for name, value in known.get("instances", {}).items():
         lines.append(("instances" if name == "count" else f"  {name.replace('_', ' ')}", value))
     _table("instructions", ("", ""), [(name, _number(value)) for name, value in lines], console)

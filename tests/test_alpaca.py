@@ -15,7 +15,7 @@ from provider_server import ProviderServer
 from synth import assets, seeds
 from synth.errors import UserError
 from synth.instructions import UNFIT_ALPACA, Form, Mode, blocks, reason_unfit
-from synth.rows import Row
+from synth.rows import Answer, Message, Row, sourced
 from synth.store.version import Version
 from synth.store.views import LeftOut
 from synth.store.views.alpaca import Alpaca
@@ -271,7 +271,32 @@ def test_a_row_without_the_three_parts_is_left_out_of_the_view() -> None:
     assert list(Alpaca().show(row)) == [LeftOut("no_instance")]
 
 
+PARTS = {"instruction": "Add the numbers.", "input": "1 2", "output": "3"}
+
+
+def shown(*answers: Answer) -> list[object]:
+    row = sourced((Message("user", "Add."),), 0, {"make": PARTS})
+    for answer in answers:
+        row = row.answered(answer)
+    return [line if isinstance(line, LeftOut) else line["output"] for line in Alpaca().show(row)]
+
+
+def test_the_output_is_the_answer_of_the_last_step_that_gave_one() -> None:
+    made = Answer("3", "make")
+    assert shown() == shown(made) == ["3"]
+    assert shown(made, Answer("It is 3.", "critique_revise")) == ["It is 3."]
+    assert shown(made, Answer("It", "respond", finish="length")) == [LeftOut("cut_off")]
+
+
 # A reply in parts
+
+
+def test_blocks_of_a_chat_may_be_in_bold() -> None:
+    text = "**4. Instruction:** Add.\n**4. Input:** 1 2\n**4. Output:** 3\n###\n**5. Instruction**: Say why."
+    first, second = blocks(text, CHATS, "modern")
+    assert (first.instruction, first.input, first.output, first.reason) == ("Add.", "1 2", "3", None)
+    assert second.reason == "not_seven_fields"
+    assert not blocks(text.replace("4. Instruction:", "4. Instruction"), CHATS, "faithful")
 
 
 def test_marks_inside_an_output_end_no_block_in_the_modern_mode() -> None:

@@ -116,7 +116,7 @@ async def test_classifications_get_outputs_first_and_other_tasks_inputs_first(
 async def test_only_yes_in_three_casings_makes_a_classification(
     instruct: Instruct, server: ProviderServer
 ) -> None:
-    said = [" Yes", "yes", "YES\n", "Yes Task", "yes.", "Maybe", "yEs", " No", "Yes, it", ""]
+    said = [" Yes", "yes", "YES\n", "Yes Task", "yes.", "Maybe", "yEs", " No", "Yes, it", "\nYes"]
     tasks = [f"Do thing {number} now." for number in range(len(said))]
 
     def answer(body: dict[str, Any]) -> dict[str, Any]:
@@ -325,8 +325,48 @@ def test_the_name_of_a_numbered_input_is_no_part_of_it(mode: Mode) -> None:
         ("One\n\ntwo", "One\ntwo"),
     ],
 )
-def test_a_field_name_goes_if_it_is_the_only_one(text: str, bare: str) -> None:
-    assert without_field_name(text) == bare
+@BOTH_MODES
+def test_a_field_name_goes_if_it_is_the_only_one(text: str, bare: str, mode: Mode) -> None:
+    assert without_field_name(text, mode) == bare
+
+
+@pytest.mark.parametrize(
+    ("text", "modern", "faithful"),
+    [
+        ("Meet at 12:30", "Meet at 12:30", "30"),
+        ("See http://a.example", "See http://a.example", "//a.example"),
+        ("Bullet points: a, b", "a, b", "a, b"),
+        ("I said: no", "no", "no"),
+        ("A man came in and said: no", "A man came in and said: no", "no"),
+    ],
+)
+def test_a_colon_inside_a_text_takes_it_away_only_in_the_faithful_mode(
+    text: str, modern: str, faithful: str
+) -> None:
+    assert without_field_name(text, "modern") == modern
+    assert without_field_name(text, "faithful") == faithful
+
+
+@pytest.mark.parametrize("mark", ["{}:", "**{}:**", "**{}**:", "### {}:", "## **{}**:"])
+def test_modern_marks_may_be_headings_or_bold(mark: str) -> None:
+    one, two, out = (mark.format(name) for name in ("Example 1", "Example 2", "Output"))
+    text = f"{one}\nWord: up\n{out} down\n\n{two}\nWord: in\n{out} out"
+    assert read(text) == ([("Word: up", "down"), ("Word: in", "out")], {})
+    label = mark.format("Class label")
+    assert read(f"{label} good\nText: x", classification=True) == ([("Text: x", "good")], {})
+
+
+def test_an_instance_before_the_first_example_is_one_and_a_preamble_is_none() -> None:
+    text = "Word: up\nOutput: down\nExample 2\nWord: in\nOutput: out"
+    assert read(text) == ([("Word: up", "down"), ("Word: in", "out")], {})
+    assert read(f"Gladly.\n{text}")[0][1:] == [("Word: in", "out")]
+    assert read("Gladly.\nExample 1\nWord: in\nOutput: out") == ([("Word: in", "out")], {})
+
+
+def test_a_second_output_of_an_example_is_counted() -> None:
+    text = "Word: up\nOutput: down\nOutput: low"
+    assert read(f"Example 1\n{text}") == ([("Word: up", "down")], {"beyond_output": 1})
+    assert read(text) == ([("Word: up", "down")], {"beyond_output": 1})
 
 
 ALPHABET = st.sampled_from(["Example 1\n", "Output: ", "Input: ", "Class label: ", "a", "b", "\n", ":", " "])

@@ -189,6 +189,16 @@ def test_an_instruction_counts_once_however_many_rows_it_has() -> None:
     assert (known["instances"]["count"], known["instances"]["empty_input"]) == (2, 1)
 
 
+async def test_seed_tasks_that_were_read_in_are_not_taken_for_what_a_model_made(
+    pipeline: ReadPipeline, make: Make
+) -> None:
+    version, _ = await make(
+        pipeline("name: seeds\nmodels: {}\nsteps:\n  - seed_tasks: {}\ndataset: {views: [alpaca]}\n")
+    )
+    known = version.statistics["instructions"]
+    assert (known["seed_tasks"], known["count"]) == (len(list(version.rows("alpaca"))), 0)
+
+
 def test_what_rows_know_nothing_of_is_left_out() -> None:
     known = told_of(prompted())
     assert "classification" not in known["instructions"]

@@ -10,13 +10,12 @@ which change nothing in a greedy reply and which some servers refuse at 0; ``fai
 
 import heapq
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
 
 from pydantic import Field
 
 from synth import seeds
+from synth.growth import adapted
 from synth.instructions import Mode
-from synth.models.client import Model
 from synth.rows import Message, Row, digest
 from synth.seeds import SeedTask
 from synth.step import Bench, Each, ModelName, SeedTasksName
@@ -59,10 +58,10 @@ class ClassifyTasks(Each):
         )
         yield row.noted(
             bench.step,
-            is_classification=answered(reply.text) in POSITIVE,
+            is_classification=answered(reply.text, raw=raw) in POSITIVE,
             said=reply.text,
             call=reply.key,
-            origin=_origin(model),
+            origin=adapted(model, "line"),
         )
 
     def _examples(self, tasks: Sequence[SeedTask]) -> list[SeedTask]:
@@ -80,16 +79,13 @@ class ClassifyTasks(Each):
         return rows
 
 
-def answered(text: str) -> str:
-    """What was said before the first stop sequence, whether or not the model was given any."""
-    return text.strip().split("\n")[0].split("Task")[0].strip()
+def answered(text: str, *, raw: bool) -> str:
+    """What was said before the first stop sequence, whether or not the model was given any.
+
+    A completion (`raw`) that begins with a new line says nothing; a chat may begin with some.
+    """
+    return (text if raw else text.lstrip()).split("\n")[0].split("Task")[0].strip()
 
 
 def _place(task: SeedTask) -> str:
     return digest("example", task.instruction)
-
-
-def _origin(model: Model) -> dict[str, Any]:
-    raw = model.can("complete")
-    stopped = raw and model.can("stop")
-    return {"request": "completion" if raw else "chat", "ended_by": "stop_sequences" if stopped else "line"}

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from synth import instances
 from synth.errors import Filtered
+from synth.growth import adapted, is_stopped
 from synth.instances import Instance, Instances
 from synth.instructions import Mode
 from synth.models.base import Reply
@@ -77,7 +78,7 @@ class MakeInstances(Each):
 
     def _cut(self, text: str, model: Model) -> str:
         """`text` as far as it would have gone, had the model been given the stop sequences."""
-        if _is_stopped(model):
+        if is_stopped(model):
             return text
         return instances.up_to_line(text, f"Example {self.most + 1}", "Task:")
 
@@ -96,7 +97,7 @@ class MakeInstances(Each):
             "order": "output_first" if is_classification(row) else "input_first",
             "instances": len(told),
             "dropped": dict(+found.dropped),
-            "origin": _origin(bench.model(self.model)),
+            "origin": adapted(bench.model(self.model), "line"),
         }
         for number, ((prompt, output), (input_, _)) in enumerate(told.items()):
             answer = Answer(output, bench.step, calls=(reply.key,), model=self.model)
@@ -112,7 +113,8 @@ class MakeInstances(Each):
     def _prompt(self, row: Row, instance: Instance, chance: str, bench: Bench) -> str:
         """The task of `instance` written down, as `chance` has it."""
         dice = random.Random(chance)
-        input_ = instances.without_field_name(instance[0]) if dice.random() < HALF else instance[0]
+        bare = dice.random() < HALF
+        input_ = instances.without_field_name(instance[0], self.mode) if bare else instance[0]
         form = dice.randrange(FORMS[bool(input_)])
         blanks = {"instruction": row.prompt[-1].content.strip(), "input": input_, "form": form}
         return bench.prompt("make_instances/encoded.md").fill(**blanks)
@@ -131,16 +133,3 @@ def is_classification(row: Row) -> bool:
     known = [facts for facts in row.facts.values() if isinstance(facts, dict)]
     said = [facts["is_classification"] for facts in known if "is_classification" in facts]
     return bool(said and said[-1])
-
-
-def _is_stopped(model: Model) -> bool:
-    """Whether `model` is given the original's stop sequences: one that chats would end at the wrong place."""
-    return model.can("complete") and model.can("stop")
-
-
-def _origin(model: Model) -> dict[str, str]:
-    """How the original's request was adapted to `model`."""
-    return {
-        "request": "completion" if model.can("complete") else "chat",
-        "ended_by": "stop_sequences" if _is_stopped(model) else "line",
-    }

@@ -30,7 +30,8 @@ class SeedTasks(Source):
             for input_, output in task.instances:
                 prompt = (Message("user", Candidate(task.instruction, input_).asks),)
                 known = {"instruction": task.instruction, "input": input_, "output": output}
-                known_to = {bench.step: {**known, "is_classification": task.is_classification}}
+                kind = {"is_seed": True, "is_classification": task.is_classification}
+                known_to = {bench.step: known | kind}
                 row = sourced(prompt, seen[prompt[0].content], known_to)
                 seen[prompt[0].content] += 1
                 yield row.answered(Answer(output, bench.step))

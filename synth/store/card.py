@@ -1,6 +1,7 @@
 """The card: what a person reads of a version first, and what tells ``load_dataset`` where its views are."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ from synth.store.told import told
 TEMPLATE = Path(__file__).with_name("card.md")
 
 
-def write(manifest: Mapping[str, Any], statistics: Mapping[str, Any], pipeline: str) -> str:
-    """The text of README.md for a version with `manifest`, made by the pipeline file `pipeline`."""
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def write(manifest: Mapping[str, Any], statistics: Mapping[str, Any], pipeline: str) -> str:
+    """The text of README.md for a version with `manifest`, made by the pipeline file `pipeline`."""
+    return _template().render(
         manifest,
         statistics=statistics,
         told=told,

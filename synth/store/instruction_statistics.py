@@ -6,7 +6,8 @@ how near each instruction is to a seed task. Yield over time is not in the paper
 runs out of novelty.
 
 An instruction is the first turn of a row's user, and counts once however many instances it has. Words are
-what white space parts. What the rows of a version know nothing of is left out.
+what white space parts. What the rows of a version know nothing of is left out, and so are seed tasks that
+were read in, since the table is about what a model made; they are counted.
 """
 
 from collections import Counter
@@ -88,6 +89,7 @@ def _commonest(item: tuple[str, int]) -> tuple[int, str]:
 class Instructions:
     """Counts over all instructions and instances."""
 
+    seed_tasks: int = 0
     words: Mean = field(default_factory=Mean)
     classified: Counter[bool] = field(default_factory=Counter)
     input_words: Mean = field(default_factory=Mean)
@@ -98,6 +100,9 @@ class Instructions:
     def add(self, row: Row, *, is_first: bool) -> None:
         """Count `row` as an instance, and, if it is the first one of its instruction, as an instruction."""
         known = [facts for facts in row.facts.values() if isinstance(facts, Mapping)]
+        if any(facts.get("is_seed") for facts in known):
+            self.seed_tasks += 1
+            return
         whole = [facts for facts in known if all(isinstance(facts.get(name), str) for name in PARTS)]
         if whole:
             self._instance(whole[-1])
@@ -124,6 +129,8 @@ class Instructions:
     def as_json(self, notes: Mapping[str, str]) -> dict[str, Any]:
         """The table. `notes`: what each step had to say about its result."""
         known: dict[str, Any] = {"count": self.words.count, "mean_words": self.words.value}
+        if self.seed_tasks:
+            known["seed_tasks"] = self.seed_tasks
         if self.classified:
             known |= {"classification": self.classified[True], "other": self.classified[False]}
         if self.output_words.count:
