@@ -132,7 +132,7 @@ def oracle(body: Body) -> Body:
     return letters(body, {good: -0.001, bad: -9.0})
 
 
-# RLAIF, section 4 of the notes
+# RLAIF
 
 
 async def test_two_calls_a_pair_of_which_the_second_has_the_candidates_swapped_and_nothing_else(

@@ -90,7 +90,7 @@ def test_long_texts_with_common_and_repeated_words_are_decided_as_by_every_pair(
     assert 50 < sum(decided) < 140
 
 
-# Check 5 of section 1
+# Where rounding decides
 
 
 @pytest.mark.parametrize("tokenize", [tokens, faithful_tokens])
