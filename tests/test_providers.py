@@ -13,14 +13,16 @@ from typing import Any
 import orjson
 import pytest
 from jsonschema import validate
-from provider_server import Body, Fault, ProviderServer, read_log
+from provider_server import Body, Entry, Fault, ProviderServer, read_log
 from pydantic import SecretStr
 
 from synth.errors import BadRequest, ProviderError, RateLimited, RowError, SynthError, Transient, UserError
 from synth.models.base import Kind, Provider, Reply, Request, Usage, schema_text
 from synth.models.openai_wire import OpenAIWire
+from synth.models.post import written
 from synth.models.refusal import of_status, retry_after_s
 from synth.providers.anthropic import Anthropic
+from synth.providers.anthropic import _body as anthropic_body
 from synth.providers.compatible import Compatible
 from synth.providers.openai import OpenAI
 from synth.providers.scripted import Scripted
@@ -83,6 +85,44 @@ async def fail(name: str, *script: Fault, **fields: Any) -> SynthError:
 
 
 # What is sent
+
+RICH: Body = {"temperature": 0.5, "stop": ("x",), "max_tokens": 9, "sample": 3}
+
+
+@pytest.mark.parametrize("kind", ["chat", "complete"])
+@pytest.mark.parametrize("is_openai", [True, False])
+async def test_openais_sdk_sends_the_same_headers_and_body(kind: Kind, is_openai: bool) -> None:
+    request = Request("e", "m", (Message("user", "Grüße"),), kind, **RICH)
+    with ProviderServer() as server:
+        wire = OpenAIWire(f"{server.url}/v1", KEY, is_openai=is_openai)
+        await wire.answer(request)
+        await wire.close()
+        async with wire.sdk() as sdk:
+            if kind == "chat":
+                await sdk.chat.completions.with_raw_response.create(**wire._chat_body(request))
+            else:
+                await sdk.completions.with_raw_response.create(**wire._text_body(request))
+        ours, theirs = server.log
+    assert said(ours) == said(theirs)
+
+
+async def test_anthropics_sdk_sends_the_same_headers_and_body() -> None:
+    request = Request("e", "m", (Message("system", "Kurz."), Message("user", "Grüße")), max_tokens=9)
+    with ProviderServer() as server:
+        async with opened(build("anthropic", server.url)) as provider:
+            assert isinstance(provider, Anthropic)
+            await provider.answer(request)
+            async with provider.sdk() as sdk:
+                await sdk.messages.with_raw_response.create(**anthropic_body(request))
+        ours, theirs = server.log
+    assert said(ours) == said(theirs)
+
+
+def said(entry: Entry) -> tuple[str, dict[str, str], Body]:
+    """All of a request but what belongs to its connection."""
+    of_connection = ("connection", "content-length")
+    headers = {name: value for name, value in entry.headers.items() if name not in of_connection}
+    return entry.path, headers, entry.body
 
 
 async def test_the_body_of_a_chat_carries_what_the_request_says_and_nothing_else() -> None:
@@ -191,12 +231,15 @@ async def test_the_environment_cannot_send_a_key_elsewhere(monkeypatch: pytest.M
     openai, anthropic = OpenAI(model="m"), Anthropic(model="m")
     async with opened(openai), opened(anthropic):
         assert openai._wire is not None
-        assert (
-            openai.endpoint == str(openai._wire._client.base_url).rstrip("/") == "https://api.openai.com/v1"
+        wire = openai._wire
+        chat = await written(lambda client: wire._create("chat", client))
+        assert (openai.endpoint, chat.url) == (
+            "https://api.openai.com/v1",
+            "https://api.openai.com/v1/chat/completions",
         )
-        assert anthropic._client is not None
-        assert (
-            anthropic.endpoint == str(anthropic._client.base_url).rstrip("/") == "https://api.anthropic.com"
+        assert (anthropic.endpoint, anthropic._written.url) == (
+            "https://api.anthropic.com",
+            "https://api.anthropic.com/v1/messages",
         )
 
 
@@ -410,7 +453,7 @@ async def test_an_answer_that_trickles_cannot_outlast_the_time_out() -> None:
 async def test_a_server_that_is_not_there_is_transient() -> None:
     for name in HOSTED:
         async with opened(build(name, "http://127.0.0.1:9")) as provider:
-            with pytest.raises(Transient, match="ConnectError"):
+            with pytest.raises(Transient, match="Cannot connect"):
                 await provider.answer(asking())
 
 

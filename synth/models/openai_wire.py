@@ -1,4 +1,4 @@
-"""OpenAI's chat-completions wire, over the official SDK.
+"""OpenAI's chat-completions wire, as the official SDK writes it.
 
 Spoken by OpenAI itself, by everything that calls itself compatible (vLLM, SGLang, OpenRouter, ...) and by
 llama.cpp's server, whose ``/v1/completions`` returns log-probabilities in the shape of the chat's.
@@ -12,10 +12,12 @@ import orjson
 from pydantic import Field, SecretStr
 
 from synth.errors import BadRequest
-from synth.models.base import Reply, Request, Token, Usage
-from synth.models.wire import Wire, http_client, malformed, read, send
+from synth.models.base import Kind, Reply, Request, Token, Usage
+from synth.models.post import Poster, Written, written
+from synth.models.wire import Wire, malformed, read
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import AsyncOpenAI
 
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
@@ -109,31 +111,55 @@ class OpenAIWire:
     seeded: bool = True
     is_openai: bool = False
     _secret: SecretStr = field(init=False, repr=False)
-    _client: "AsyncOpenAI" = field(init=False, repr=False)
+    _poster: Poster = field(init=False, repr=False)
+    _written: dict[Kind, Written] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self, api_key: str | SecretStr) -> None:
         self._secret = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        self._client = _sdk_client(self, self._secret)
+        self._poster = Poster(self.base_url, timeout_s=self.timeout_s, secret=self._secret)
+
+    def sdk(self, http_client: "httpx2.AsyncClient | None" = None) -> "AsyncOpenAI":
+        """The SDK's client for this address. It retries nothing."""
+        from openai import AsyncOpenAI  # here, since it takes most of a second
+
+        client = AsyncOpenAI(
+            api_key=self._secret.get_secret_value(),
+            base_url=self.base_url,
+            max_retries=0,
+            timeout=self.timeout_s,
+            http_client=http_client,
+        )
+        if not self.is_openai:
+            client.organization = client.project = client.admin_api_key = None
+            client._custom_headers = {}  # the SDK has no other way to say so; a test watches the headers
+        return client
 
     async def answer(self, request: Request) -> Reply:
         """The reply to a ``chat`` or ``complete`` request; raises as `Provider.answer` promises."""
         if request.kind == "chat":
-            body = await self._post(self._client.chat.completions, self._chat_body(request))
+            body = await self._post("chat", self._chat_body(request))
             return _chat_reply(request, read(_Chat, body))
         if request.kind == "complete":
-            body = await self._post(self._client.completions, self._text_body(request))
+            body = await self._post("complete", self._text_body(request))
             return _text_reply(request, read(_Text, body))
         raise BadRequest("this wire cannot score a text", hint="likelihoods need a local model")
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._poster.close()
 
-    async def _post(self, resource: Any, body: Mapping[str, Any]) -> bytes:
-        from openai import OpenAIError  # here, since it takes most of a second
+    async def _post(self, kind: Kind, body: Mapping[str, Any]) -> bytes:
+        if kind not in self._written:
+            self._written[kind] = await written(lambda client: self._create(kind, client))
+        return await self._poster.post(self._written[kind], body)
 
-        call = resource.with_raw_response.create(**body)
-        return await send(call, OpenAIError, timeout_s=self.timeout_s, secret=self._secret)
+    async def _create(self, kind: Kind, http_client: "httpx2.AsyncClient") -> None:
+        """Make a call of `kind` with the SDK."""
+        sdk = self.sdk(http_client)
+        if kind == "chat":
+            await sdk.chat.completions.with_raw_response.create(model="any", messages=[])
+        else:
+            await sdk.completions.with_raw_response.create(model="any", prompt="")
 
     def _chat_body(self, request: Request) -> dict[str, Any]:
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
@@ -156,22 +182,6 @@ class OpenAIWire:
         body |= {"stop": list(request.stop)} if request.stop else {}
         body |= {"seed": request.seed} if self.seeded else {}
         return {"model": request.model, **body}
-
-
-def _sdk_client(wire: OpenAIWire, secret: SecretStr) -> "AsyncOpenAI":
-    from openai import AsyncOpenAI
-
-    client = AsyncOpenAI(
-        api_key=secret.get_secret_value(),
-        base_url=wire.base_url,
-        max_retries=0,
-        timeout=wire.timeout_s,
-        http_client=http_client(wire.base_url, wire.timeout_s),
-    )
-    if not wire.is_openai:
-        client.organization = client.project = client.admin_api_key = None
-        client._custom_headers = {}  # the SDK has no other way to say so; a test watches the headers
-    return client
 
 
 def _chat_reply(request: Request, response: _Chat) -> Reply:

@@ -1,4 +1,4 @@
-"""What a provider's failure means: the one place where statuses and SDK errors become ours.
+"""What a provider's failure means: the one place where statuses and broken connections become ours.
 
 ====================================  =============
 429; 503 that names a time            RateLimited
@@ -53,15 +53,10 @@ class _Said(NamedTuple):
     message: str
 
 
-def of_sdk(error: Exception, secret: SecretStr) -> SynthError:
-    """Our error for one of an SDK's. Both SDKs give theirs the same attributes."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return of_status(response.status_code, response.headers, response.text, secret)
-    cause = error.__cause__
-    why = f"{type(cause).__name__}: {cause}" if cause else ""
+def no_answer(error: Exception, secret: SecretStr) -> Transient:
+    """The error for a connection that broke, or never was."""
     return Transient(
-        _clean(f"no answer: {error} {why}", secret),
+        _clean(f"no answer: {type(error).__name__}: {error}", secret),
         hint="check the network, and that the address is right and its server runs",
     )
 

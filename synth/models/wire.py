@@ -1,26 +1,19 @@
-"""What every provider that speaks HTTP through an SDK does in the same way.
-
-The SDK owns authentication, hosts and paths; here are the connection under it, what its failures
-mean to us, and how strictly an answer is read. Nothing here retries.
+"""What every provider that speaks HTTP does in the same way: how strictly an answer is read, and what is
+refused unsent. How it is sent, `synth.models.post` says.
 """
 
-import asyncio
 import ipaddress
-from collections.abc import Awaitable
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synth.errors import BadRequest, Problem, SynthError, Transient, UserError
-from synth.models import refusal
+from synth.errors import BadRequest, Problem, Transient, UserError
 from synth.models.base import Capability, Provider, Request
 
 if TYPE_CHECKING:
     import ssl
-
-    import httpx2
 
 
 class Wire(BaseModel):
@@ -32,36 +25,10 @@ class Wire(BaseModel):
 _Answer = TypeVar("_Answer", bound=Wire)
 
 
-class Raw(Protocol):
-    """An SDK's raw response."""
-
-    @property
-    def http_response(self) -> "httpx2.Response":
-        """The response as it came."""
-
-
-def http_client(base_url: str, timeout_s: float) -> "httpx2.AsyncClient":
-    """A connection pool for one host.
-
-    It follows no redirect, since the next host was not given the key. It has no limit of its own,
-    since calls that wait for a free connection would time out. A loopback address is reached
-    directly, whatever proxy the environment names.
-    """
-    import httpx2  # here, since it takes a while and `synth --help` has no use for it
-
-    return httpx2.AsyncClient(
-        timeout=timeout_s,
-        verify=_tls(),
-        follow_redirects=False,
-        trust_env=not is_loopback(base_url),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30),
-    )
-
-
 @cache
-def _tls() -> "ssl.SSLContext":
+def tls() -> "ssl.SSLContext":
     """The certificates to trust, read once: it takes longer than all else that a client needs."""
-    import httpx2
+    import httpx2  # here, since it takes a while
 
     return httpx2.create_ssl_context()
 
@@ -73,29 +40,6 @@ def is_loopback(base_url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-async def send(
-    call: Awaitable[Raw], sdk_errors: type[Exception], *, timeout_s: float, secret: SecretStr
-) -> bytes:
-    """The body of a successful answer.
-
-    Args:
-        sdk_errors: the base class of the SDK's errors.
-        timeout_s: for the whole answer. An SDK's own time-out starts anew with every byte.
-
-    Raises:
-        RateLimited, Transient, BadRequest, ProviderError: as `Provider.answer` promises.
-    """
-    try:
-        async with asyncio.timeout(timeout_s):
-            return (await call).http_response.content
-    except TimeoutError:
-        failure: SynthError = refusal.too_slow(timeout_s)
-    except sdk_errors as error:
-        failure = refusal.of_sdk(error, secret)
-    # Raised out here, so that the SDK's error is not chained to ours: it holds the request's headers.
-    raise failure
 
 
 def read(shape: type[_Answer], body: bytes) -> _Answer:

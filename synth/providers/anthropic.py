@@ -10,9 +10,11 @@ from synth.errors import BadRequest
 from synth.models import prices
 from synth.models.base import Capability, Provider, Reply, Request, Usage
 from synth.models.keys import key_problem, read_key
-from synth.models.wire import Wire, http_client, malformed, read, refuse_problems, refuse_unable, send
+from synth.models.post import Poster, Written, written
+from synth.models.wire import Wire, malformed, read, refuse_problems, refuse_unable
 
 if TYPE_CHECKING:
+    import httpx2
     from anthropic import AsyncAnthropic
 
 _HOST = "api.anthropic.com"
@@ -56,7 +58,8 @@ class Anthropic(Provider):
     timeout_s: float = Field(120, gt=0, description="for one whole answer")
     _base_url: str = PrivateAttr(f"https://{_HOST}")
     _key: SecretStr = PrivateAttr(SecretStr(""))
-    _client: "AsyncAnthropic | None" = PrivateAttr(None)
+    _poster: Poster | None = PrivateAttr(None)
+    _written: Written = PrivateAttr()
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -72,31 +75,36 @@ class Anthropic(Provider):
 
     async def open(self) -> None:
         refuse_problems(self)
+        self._key = read_key(self.api_key_env)
+        self._written = await written(self._create)
+        self._poster = Poster(self._base_url, timeout_s=self.timeout_s, secret=self._key)
+
+    async def close(self) -> None:
+        if self._poster:
+            await self._poster.close()
+        self._poster = None
+
+    def sdk(self, http_client: "httpx2.AsyncClient | None" = None) -> "AsyncAnthropic":
+        """The SDK's client. It retries nothing."""
         from anthropic import AsyncAnthropic  # here, since it takes more than a second
 
-        self._key = read_key(self.api_key_env)
-        self._client = AsyncAnthropic(
+        return AsyncAnthropic(
             api_key=self._key.get_secret_value(),
             base_url=self._base_url,
             max_retries=0,
             timeout=self.timeout_s,
             open_telemetry=False,
-            http_client=http_client(self._base_url, self.timeout_s),
+            http_client=http_client,
         )
 
-    async def close(self) -> None:
-        if self._client:
-            await self._client.close()
-        self._client = None
+    async def _create(self, http_client: "httpx2.AsyncClient") -> None:
+        messages = self.sdk(http_client).messages.with_raw_response
+        await messages.create(model=self.model, max_tokens=1, messages=[])
 
     async def answer(self, request: Request) -> Reply:
-        from anthropic import AnthropicError
-
-        assert self._client, "open() comes first"
+        assert self._poster, "open() comes first"
         refuse_unable(request, self.capabilities)
-        call = self._client.messages.with_raw_response.create(**_body(request))
-        body = await send(call, AnthropicError, timeout_s=self.timeout_s, secret=self._key)
-        return _reply(read(_Message, body))
+        return _reply(read(_Message, await self._poster.post(self._written, _body(request))))
 
     def price_usd(self, usage: Usage) -> float | None:
         return prices.price_usd(usage, self.model, provider="anthropic")
