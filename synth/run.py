@@ -7,7 +7,7 @@ by what they are made from. Nothing else is kept of a run.
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,9 +18,11 @@ from synth import assets, prompts
 from synth.chain import chain
 from synth.errors import SynthError
 from synth.journal import Account, Journal
+from synth.models.base import Provider
 from synth.models.client import Model, Tally, totals
 from synth.models.embedded.weights import locate
 from synth.models.ledger import Ledger
+from synth.models.limits import Lane
 from synth.pipeline import Pipeline
 from synth.project import Project
 from synth.publish import hub
@@ -150,12 +152,13 @@ async def _opened(
         ledger, flying, journal = Ledger(project.ledger), Once(), Journal(scratch / "fates.sqlite")
         watch.journal, watch.accounts = journal, journal.accounts
         providers = pipeline.providers
+        lanes = _lanes(providers.values())
         models = {
             name: Model(
                 name,
                 provider,
                 ledger,
-                slots=asyncio.Semaphore(provider.max_concurrency),
+                lane=lanes[provider.lane],
                 tallies=watch.tallies,
                 flying=flying,
                 buying=buying,
@@ -164,6 +167,7 @@ async def _opened(
         }
         try:
             for provider in providers.values() if buying else ():
+                provider.listen(lanes[provider.lane].hear)
                 await provider.open()
             bench = _bench(pipeline, models, journal, scratch, limit)
             yield journal, chain(pipeline, bench)
@@ -173,6 +177,22 @@ async def _opened(
                 await provider.close()
             ledger.close()
             journal.close()
+
+
+def _lanes(providers: Iterable[Provider]) -> dict[str, Lane]:
+    """A lane for each address, key and model; of several entries for one the strictest limits hold."""
+    sharing: dict[str, list[Provider]] = {}
+    for provider in providers:
+        sharing.setdefault(provider.lane, []).append(provider)
+    return {
+        lane: Lane(
+            min(each.max_concurrency for each in same),
+            adaptive=same[0].adaptive,
+            rpm=min((each.rpm for each in same if each.rpm), default=None),
+            tpm=min((each.tpm for each in same if each.tpm), default=None),
+        )
+        for lane, same in sharing.items()
+    }
 
 
 def _bench(

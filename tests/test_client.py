@@ -1,6 +1,7 @@
 """The model as a step sees it: found or bought, tried again or not, recorded before it is used."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from synth.models import client
 from synth.models.base import Capability, Provider, Reply, Request, Token, Usage
 from synth.models.client import Model, Tally
 from synth.models.ledger import Ledger
+from synth.models.limits import LONGEST_PAUSE_S, Lane
 from synth.rows import Message
 
 HELLO = [Message("user", "Hello")]
@@ -92,7 +94,7 @@ Build = Callable[..., Model]
 def model(ledger: Ledger) -> Build:
     def build(*ends: Reply | Exception, buying: bool = True, **fields: Any) -> Model:
         fake = Fake(ends=list(ends), **fields)
-        return Model("m", fake, ledger, asyncio.Semaphore(fake.max_concurrency), buying=buying, step="s")
+        return Model("m", fake, ledger, Lane(fake.max_concurrency, adaptive=False), buying=buying, step="s")
 
     return build
 
@@ -172,11 +174,39 @@ async def test_a_failure_that_may_mend_is_tried_again(model: Build, ledger: Ledg
     assert outcome.attempts == ("time-out", "slow down")
 
 
-async def test_a_provider_s_own_waiting_time_is_honoured(model: Build, slept: list[float]) -> None:
-    writer = model(RateLimited("slow down", retry_after_s=200.0), Transient("busy", 1e9), Reply("There."))
+async def test_a_failing_provider_is_asked_again_when_it_says_and_no_later_than_is_bearable(
+    model: Build, slept: list[float]
+) -> None:
+    writer = model(Transient("busy", 200.0), Transient("busy", 1e9), Reply("There."))
     await writer.ask(HELLO)
     assert slept[0] >= 200
-    assert slept[1] <= max(client.LONGEST_WAIT_S, 60)
+    assert slept[1] <= max(LONGEST_PAUSE_S, 60)
+
+
+async def test_no_call_of_the_lane_is_sent_while_the_provider_wants_to_be_left_alone(model: Build) -> None:
+    writer = model(RateLimited("slow down", retry_after_s=0.3), Reply("There."))
+    began = time.monotonic()
+    first = asyncio.ensure_future(writer.ask(HELLO))
+    await asyncio.sleep(0.05)
+    await asyncio.wait_for(writer.ask(HELLO, sample=1), 5)
+    assert time.monotonic() - began >= 0.3
+    await first
+    assert len(asked(writer)) == 3
+
+
+async def test_a_call_that_is_only_refused_for_coming_often_is_not_given_up(model: Build) -> None:
+    refusals = [RateLimited("slow down")] * (2 * client.TRIES)
+    writer = model(*refusals, Reply("At last."))
+    assert (await writer.ask(HELLO)).text == "At last."
+    assert writer.tally.retries == len(refusals)
+
+
+async def test_patience_has_an_end(model: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PATIENCE_S", 0.0)
+    writer = model(RateLimited("slow down"))
+    with pytest.raises(RateLimited):
+        await writer.ask(HELLO)
+    assert len(asked(writer)) == 1
 
 
 async def test_a_waiting_call_leaves_its_slot_to_others(
@@ -263,7 +293,7 @@ async def test_two_runs_that_buy_the_same_call_at_once_use_the_same_reply(tmp_pa
     """The ledger keeps the first; whoever comes second goes by it too, or its rows could not be had again."""
     one, other = Ledger(tmp_path / "ledger.sqlite"), Ledger(tmp_path / "ledger.sqlite")
     models = [
-        Model("m", Fake(ends=[Reply(text)], latency_s=0.01), ledger, asyncio.Semaphore(1))
+        Model("m", Fake(ends=[Reply(text)], latency_s=0.01), ledger, Lane(1))
         for ledger, text in ((one, "from one"), (other, "from the other"))
     ]
     first, second = await asyncio.gather(*(model.ask(HELLO) for model in models))

@@ -5,14 +5,15 @@ ledger. A `Provider` knows one wire format; it does not retry, cache, count, lim
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from synth.models.rates import Told
 from synth.rows import Message
 
 KEY_SCHEME = 2
@@ -69,15 +70,19 @@ class Request:
     sample: int = 0
     ask: int = 0
 
-    def as_json(self) -> bytes:
-        """Every field in a fixed order: what the key is made from and the ledger keeps."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return orjson.dumps({"scheme": KEY_SCHEME, **named}, option=orjson.OPT_SORT_KEYS)
+    def as_json(self, **instead: str) -> bytes:
+        """Every field in a fixed order: what the key is made from and the ledger keeps.
+
+        Args:
+            instead: other values of fields.
+        """
+        named = {name: getattr(self, name) for name in _FIELDS}
+        return orjson.dumps({"scheme": KEY_SCHEME, **named, **instead}, option=orjson.OPT_SORT_KEYS)
 
     @property
     def key(self) -> str:
         """64 hex digits, the same on every machine."""
-        return sha256(self.as_json()).hexdigest()
+        return key_of(self.as_json())
 
     @property
     def seed(self) -> int:
@@ -86,7 +91,15 @@ class Request:
         From all that is asked, and not of whom: a server that moves to another port draws the same numbers.
         Were it from the sample index alone, the first answers to all prompts would share their draws.
         """
-        return int(replace(self, endpoint="").key[:8], 16) >> 1
+        return int(key_of(self.as_json(endpoint=""))[:8], 16) >> 1
+
+
+_FIELDS = tuple(field.name for field in fields(Request))
+
+
+def key_of(written: bytes) -> str:
+    """The key of the request whose `as_json` is `written`."""
+    return sha256(written).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +153,25 @@ class Provider(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     model: str
-    max_concurrency: int = Field(16, ge=1)
+    max_concurrency: int = Field(16, ge=1, description="calls in flight, at most")
+    rpm: float | None = Field(None, gt=0, description="requests a minute; else what the provider says")
+    tpm: float | None = Field(None, gt=0, description="tokens a minute; else what the provider says")
+
+    _hear: Callable[[Told], None] = PrivateAttr(lambda told: None)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether it may take fewer calls at once than `max_concurrency`, and says so by refusing."""
+        return False
+
+    @property
+    def lane(self) -> str:
+        """What shares one set of limits: equal lanes are one."""
+        return f"{self.endpoint}\n{self.model}"
+
+    def listen(self, hear: Callable[[Told], None]) -> None:
+        """Have `hear` called with what answers say of limits. Call it before `open`."""
+        self._hear = hear
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -1,27 +1,31 @@
 """The model as a step sees it: a provider behind the ledger, a limit and the one retry loop.
 
 A call that is in the ledger is found there and costs nothing. One that is not is bought: it waits for a
-slot of its model, is tried until it has an outcome, and its outcome is on disk before the step sees it.
+place in its lane, is tried until it has an outcome, and its outcome is on disk before the step sees it.
+
+What fails is of four kinds. Refused for coming too often: tried again for as long as `PATIENCE_S`, since
+giving up would cost a row for nothing. Transient: tried `TRIES` times. This request is bad: the row fails.
+The whole run is bad: it stops, and keeps what it has.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from synth.errors import NotBought, RowError, Transient, bad_reply
-from synth.models.base import Kind, Provider, Reply, Request, Usage
+from synth.errors import NotBought, RateLimited, RowError, Transient, bad_reply
+from synth.models.base import Kind, Provider, Reply, Request, Usage, key_of
 from synth.models.ledger import Ledger, Outcome
+from synth.models.limits import LONGEST_PAUSE_S, Lane
 from synth.rows import Message
 from synth.stream import Once
 
 TRIES = 8
-LONGEST_WAIT_S = 300.0
+PATIENCE_S = 3600.0
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop")
 
 _backoff = wait_random_exponential(multiplier=0.5, max=60)
@@ -91,7 +95,7 @@ class Model:
 
     Attributes:
         tallies: what was asked, by step and model name; shared by the whole run.
-        slots: at most `max_concurrency` calls of this model are in flight, whatever steps make them.
+        lane: what all calls of this model share, whatever steps make them.
         flying: equal calls in flight are one call; shared by the whole run.
         buying: False if nothing may be bought, as for `synth plan`.
     """
@@ -99,7 +103,7 @@ class Model:
     name: str
     provider: Provider
     ledger: Ledger
-    slots: asyncio.Semaphore
+    lane: Lane
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     flying: Once = field(default_factory=Once)
     buying: bool = True
@@ -132,48 +136,92 @@ class Model:
         """
         able = {name: value for name, value in fields.items() if name not in SAMPLING or self.can(name)}
         request = Request(self.provider.endpoint, self.provider.name_in_key, tuple(messages), kind, **able)
-        key = request.key
+        written = request.as_json()
+        key = key_of(written)
         outcome = self.ledger.find(key)
         found = outcome is not None or key in self.flying
         if outcome is None:
             if not self.buying:
                 self.tally.missing += 1
                 raise NotBought("this call is not in the ledger")
-            outcome = await self.flying.run(key, lambda: self._buy(request, key))
+            outcome = await self.flying.run(key, lambda: self._buy(request, Outcome(key, written)))
         self.tally.book(outcome, found=found)
         return replace(outcome.result(), key=key)
 
-    async def _buy(self, request: Request, key: str) -> Outcome:
-        """The outcome of `request`, which is on disk by then."""
-        causes: list[str] = []
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Transient),
-            stop=stop_after_attempt(TRIES),
-            wait=_wait,
-            before_sleep=lambda state: causes.append(str(_error(state))),
-            reraise=True,
-        )
-        outcome = Outcome(key, request.as_json())
+    async def _buy(self, request: Request, asked: Outcome) -> Outcome:
+        """The outcome of `request`, on disk by then. `asked`: its key, and what that was made from."""
+        failures: list[Transient] = []
         began = time.monotonic()
         try:
-            await retrying(self._try, request, outcome, causes, began)
+            return await self._try(request, asked, failures, began)
+        except Transient as error:
+            failures.append(error)
         except RowError as error:
-            elapsed = time.monotonic() - began
-            failed = replace(outcome, error=error, attempts=tuple(causes), latency_s=elapsed)
-            await self.ledger.record(failed)
-        self.tally.retries += len(causes)
-        # Another run may have bought the same call meanwhile; what the ledger keeps, a rerun will find.
-        kept = self.ledger.find(key)
-        assert kept, "it was recorded just now"
+            return await self._fail(asked, error, failures, began)
+        try:
+            return await self._try_again(request, asked, failures, began)
+        except RowError as error:
+            return await self._fail(asked, error, failures, began)
+
+    async def _try_again(
+        self, request: Request, asked: Outcome, failures: list[Transient], began: float
+    ) -> Outcome:
+        """The one retry loop, entered once a first attempt has failed, which most never do."""
+
+        first = True
+
+        def spent(_: RetryCallState) -> bool:
+            tries = sum(not isinstance(failure, RateLimited) for failure in failures)
+            return tries >= TRIES or time.monotonic() - began > PATIENCE_S
+
+        async def attempt() -> Outcome:
+            nonlocal first
+            if first:
+                first = False
+                raise failures[0]
+            self.tally.retries += 1
+            try:
+                return await self._try(request, asked, failures, began)
+            except Transient as error:
+                failures.append(error)
+                raise
+
+        again = AsyncRetrying(retry=retry_if_exception_type(Transient), stop=spent, wait=_wait, reraise=True)
+        return await again(attempt)
+
+    async def _fail(
+        self, asked: Outcome, error: RowError, failures: Sequence[Transient], began: float
+    ) -> Outcome:
+        """The final failure, on disk."""
+        causes = tuple(str(failure) for failure in failures if failure is not error)
+        elapsed = time.monotonic() - began
+        return await self._record(replace(asked, error=error, attempts=causes, latency_s=elapsed))
+
+    async def _record(self, outcome: Outcome) -> Outcome:
+        """What the ledger keeps of `outcome`: what another run bought meanwhile, if it did."""
+        if await self.ledger.record(outcome):
+            return outcome
+        kept = self.ledger.find(outcome.key)
+        assert kept, "it is there, since it could not be added"
         return kept
 
-    async def _try(self, request: Request, outcome: Outcome, causes: list[str], began: float) -> None:
-        """Ask once. The slot is free again when the reply is on disk, so a kill costs the slots at most."""
-        async with self.slots:
+    async def _try(
+        self, request: Request, asked: Outcome, failures: Sequence[Transient], began: float
+    ) -> Outcome:
+        """Ask once. The place is free when the reply is on disk, so a kill costs those in flight at most."""
+        async with self.lane.admitted(self.step, _most_tokens(request)) as ticket:
             reply = keepable(await self.provider.answer(request))
-            elapsed, usd = time.monotonic() - began, self.provider.price_usd(reply.usage)
-            bought = replace(outcome, reply=reply, usd=usd, attempts=tuple(causes), latency_s=elapsed)
-            await self.ledger.record(bought)
+            self.lane.answered(ticket, reply.usage.prompt + reply.usage.completion, at_once=not failures)
+            return await self._record(
+                Outcome(
+                    asked.key,
+                    asked.request,
+                    reply,
+                    usd=self.provider.price_usd(reply.usage),
+                    attempts=tuple(map(str, failures)),
+                    latency_s=time.monotonic() - began,
+                )
+            )
 
 
 def keepable(reply: Reply) -> Reply:
@@ -191,14 +239,20 @@ def keepable(reply: Reply) -> Reply:
     return reply
 
 
-def _error(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
 def _wait(state: RetryCallState) -> float:
-    """Seconds before the next attempt: what the provider asked for, at least a jittered back-off."""
-    asked = getattr(_error(state), "retry_after_s", None) or 0.0
-    return max(_backoff(state), min(asked, LONGEST_WAIT_S))
+    """Seconds before the next attempt: a jittered back-off, or what a failing provider asks for.
+
+    What one asks for that is called too often holds up its lane, and so all calls alike.
+    """
+    error = state.outcome.exception() if state.outcome else None
+    asked = 0.0 if isinstance(error, RateLimited) else getattr(error, "retry_after_s", None)
+    return max(_backoff(state), min(asked or 0.0, LONGEST_PAUSE_S))
+
+
+def _most_tokens(request: Request) -> int:
+    """What a call takes at most, about: a token is four bytes of a prompt."""
+    sent = sum(len(message.content) for message in request.messages) + len(request.target)
+    return sent // 4 + request.max_tokens
 
 
 def totals(tallies: Mapping[tuple[str, str], Tally]) -> Tally:

@@ -24,6 +24,11 @@ class Hosted(Provider):
     _wire: OpenAIWire | None = PrivateAttr(None)
 
     @property
+    def adaptive(self) -> bool:
+        """True: how much it takes is found out."""
+        return True
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """What `supports` lists."""
         return frozenset(self.supports) - {"score"}

@@ -105,8 +105,8 @@ class Ledger:
             raise StorageError(f"the ledger {self._path} cannot be read: {error}") from error
         return _read(row) if row else None
 
-    async def record(self, outcome: Outcome) -> None:
-        """Return once `outcome` is on disk.
+    async def record(self, outcome: Outcome) -> bool:
+        """Return once `outcome` is on disk; False if there may be another under its key, which stays.
 
         Raises:
             StorageError: it is not; then nothing is recorded any more.
@@ -116,19 +116,19 @@ class Ledger:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         self._waiting.put(_Waiting(_columns(outcome), loop, done))
-        await asyncio.shield(done)
+        return await asyncio.shield(done)
 
     def _serve(self) -> None:
         with closing(self._connect()) as db:
             while group := self._group():
                 try:
-                    self._commit(db, group)
+                    is_new = self._commit(db, group)
                 except sqlite3.Error as error:
                     self._broken = error
                     failure = StorageError(f"the ledger {self._path} cannot be written: {error}")
                     _tell(group, failure)
                 else:
-                    _tell(group, None)
+                    _tell(group, is_new)
 
     def _group(self) -> list["_Waiting"]:
         """All that waits, at most `GROUP`; empty once the ledger is closed."""
@@ -145,7 +145,9 @@ class Ledger:
             group.append(waiting)
         return group
 
-    def _commit(self, db: sqlite3.Connection, group: Sequence["_Waiting"]) -> None:
+    def _commit(self, db: sqlite3.Connection, group: Sequence["_Waiting"]) -> bool:
+        """Whether all of `group` were added."""
+        before = db.total_changes
         db.execute("BEGIN IMMEDIATE")
         try:
             db.executemany(
@@ -153,6 +155,7 @@ class Ledger:
                 [waiting.values for waiting in group],
             )
             db.execute("COMMIT")
+            return db.total_changes - before == len(group)
         except sqlite3.Error:
             if db.in_transaction:
                 db.execute("ROLLBACK")
@@ -188,18 +191,18 @@ class _Waiting:
 
     values: tuple[object, ...]
     loop: asyncio.AbstractEventLoop
-    done: "asyncio.Future[None]"
+    done: "asyncio.Future[bool]"
 
 
-def _tell(group: Sequence[_Waiting], failure: Exception | None) -> None:
+def _tell(group: Sequence[_Waiting], result: bool | Exception) -> None:
     def tell() -> None:
         for waiting in group:
             if waiting.done.done():
                 continue
-            if failure:
-                waiting.done.set_exception(failure)
+            if isinstance(result, Exception):
+                waiting.done.set_exception(result)
             else:
-                waiting.done.set_result(None)
+                waiting.done.set_result(result)
 
     # A loop that was closed by an interrupt has nobody left to tell; what is on disk stays there.
     if not group[0].loop.is_closed():

@@ -4,7 +4,7 @@ Spoken by OpenAI itself, by everything that calls itself compatible (vLLM, SGLan
 llama.cpp's server, whose ``/v1/completions`` returns log-probabilities in the shape of the chat's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr
 from synth.errors import BadRequest
 from synth.models.base import Kind, Reply, Request, Token, Usage
 from synth.models.post import Poster, Written, written
+from synth.models.rates import Told
 from synth.models.wire import Wire, malformed, read
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class OpenAIWire:
         seeded: send a seed with every request.
         is_openai: the environment's OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS are meant
             for this address. They go nowhere else.
+        hear: is told what answers say of limits.
     """
 
     base_url: str
@@ -110,13 +112,14 @@ class OpenAIWire:
     max_tokens_field: MaxTokensField = "max_tokens"
     seeded: bool = True
     is_openai: bool = False
+    hear: Callable[[Told], None] = lambda told: None
     _secret: SecretStr = field(init=False, repr=False)
     _poster: Poster = field(init=False, repr=False)
     _written: dict[Kind, Written] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self, api_key: str | SecretStr) -> None:
         self._secret = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        self._poster = Poster(self.base_url, timeout_s=self.timeout_s, secret=self._secret)
+        self._poster = Poster(self.base_url, timeout_s=self.timeout_s, secret=self._secret, hear=self.hear)
 
     def sdk(self, http_client: "httpx2.AsyncClient | None" = None) -> "AsyncOpenAI":
         """The SDK's client for this address. It retries nothing."""

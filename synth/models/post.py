@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from synth.errors import SynthError
 from synth.models import refusal
+from synth.models.rates import NOTHING, Told, told
 from synth.models.wire import is_loopback, malformed, tls
 
 if TYPE_CHECKING:
@@ -64,10 +65,13 @@ class Poster:
     Args:
         timeout_s: for a whole answer.
         secret: the key, which no message of an error repeats.
+        hear: is told what answers say of limits.
     """
 
-    def __init__(self, base_url: str, *, timeout_s: float, secret: SecretStr) -> None:
-        self._base_url, self._timeout_s, self._secret = base_url, timeout_s, secret
+    def __init__(
+        self, base_url: str, *, timeout_s: float, secret: SecretStr, hear: Callable[[Told], None]
+    ) -> None:
+        self._base_url, self._timeout_s, self._secret, self._hear = base_url, timeout_s, secret, hear
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -107,6 +111,8 @@ class Poster:
                 ) as response,
             ):
                 content = await _content(response)
+                if (said := told(response.headers)) is not NOTHING:
+                    self._hear(said)
                 if 200 <= response.status < 300:
                     return content
                 text = content.decode("utf-8", "replace")

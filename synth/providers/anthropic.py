@@ -66,6 +66,14 @@ class Anthropic(Provider):
         return frozenset({"schema", "stop"})
 
     @property
+    def adaptive(self) -> bool:
+        return True
+
+    @property
+    def lane(self) -> str:
+        return f"{super().lane}\n{self.api_key_env}"
+
+    @property
     def endpoint(self) -> str:
         return self._base_url
 
@@ -77,7 +85,7 @@ class Anthropic(Provider):
         refuse_problems(self)
         self._key = read_key(self.api_key_env)
         self._written = await written(self._create)
-        self._poster = Poster(self._base_url, timeout_s=self.timeout_s, secret=self._key)
+        self._poster = Poster(self._base_url, timeout_s=self.timeout_s, secret=self._key, hear=self._hear)
 
     async def close(self) -> None:
         if self._poster:

@@ -45,10 +45,16 @@ class Compatible(Hosted):
         key = key_problem(self.api_key_env, host) if self.api_key_env is not None else None
         return found | ({"api_key_env": key} if key else {})
 
+    @property
+    def lane(self) -> str:
+        return f"{super().lane}\n{self.api_key_env}"
+
     def connected(self) -> OpenAIWire:
         key = SecretStr("none") if self.api_key_env is None else read_key(self.api_key_env)
         seeded = "seed" in self.supports
-        return OpenAIWire(self.endpoint, key, self.timeout_s, self.max_tokens_field, seeded=seeded)
+        return OpenAIWire(
+            self.endpoint, key, self.timeout_s, self.max_tokens_field, seeded=seeded, hear=self._hear
+        )
 
     def price_usd(self, usage: Usage) -> float | None:
         return prices.price_usd(usage, self.model, url=self.base_url)

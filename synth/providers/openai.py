@@ -31,6 +31,10 @@ class OpenAI(Hosted):
         problem = key_problem(self.api_key_env, _HOST)
         return {"api_key_env": problem} if problem else {}
 
+    @property
+    def lane(self) -> str:
+        return f"{super().lane}\n{self.api_key_env}"
+
     def connected(self) -> OpenAIWire:
         return OpenAIWire(
             self._base_url,
@@ -39,6 +43,7 @@ class OpenAI(Hosted):
             "max_completion_tokens",
             seeded="seed" in self.supports,
             is_openai=True,
+            hear=self._hear,
         )
 
     def price_usd(self, usage: Usage) -> float | None:
