@@ -312,8 +312,8 @@ async def test_every_example_has_a_principle_of_its_own(judged: Run) -> None:
         turns = [message["content"] for message in body["messages"] if message["role"] == "user"]
         combinations.add(tuple(re.findall(r"follows this rule better\? (.*)", turn)[0] for turn in turns))
     assert len(combinations) == ROWS  # both orders of a pair share theirs
-    assert any(len(set(principles)) > 1 for principles in combinations)
-    assert {len(principles) for principles in combinations} == {5}
+    assert {len(principles) for principles in combinations} == {5}  # of 4 examples, and the pair's own
+    assert any(len(set(principles[:4])) > 1 for principles in combinations)
 
 
 async def test_one_order_is_drawn_by_chance_and_undone_before_it_is_kept(judged: Run) -> None:
@@ -428,8 +428,17 @@ async def test_mt_bench_reads_the_last_verdict_and_keeps_what_was_said(
     assert {(body["temperature"], body["max_tokens"]) for body in bodies} == {(0.0, 2048)}
     left_out = version.manifest["views"]["preference"]["left_out"]
     assert left_out == {reason or ("tie" if label_ == 0.5 else "orders_disagree"): ROWS}
+    assert len(bodies) == 2 * ROWS
     evidence = version.manifest["judges"]["judge_mt_bench"]
     assert evidence["same_position"] == (ROWS if label_ in (0.0, 1.0) else 0)
+    assert evidence["first"] == (ROWS if label_ == 1.0 else 0)
+    lines = list(version.rows("judgments"))
+    assert Counter(tuple(line["order"]) for line in lines) == {(0, 1): ROWS, (1, 0): ROWS}
+    assert {line["said"] for line in lines} == {said}
+    assert {line["unreadable"] for line in lines} == {reason}
+    turned = None if label_ is None else 1 - label_
+    for line in lines:
+        assert line["value"] == (label_ if line["order"] == [0, 1] else turned)
 
 
 async def test_mt_bench_wins_only_if_both_orders_name_the_same_answer(judged: Run) -> None:
@@ -445,7 +454,29 @@ async def test_mt_bench_wins_only_if_both_orders_name_the_same_answer(judged: Ru
 
     version, _ = await judged("{model: m}", judge, step="judge_mt_bench")
     assert version.manifest["views"]["preference"]["left_out"] == {"orders_disagree": 1}
-    assert all(pair["p_chosen"] == 1.0 for pair in version.rows("preference"))
+    pairs = list(version.rows("preference"))
+    assert [pair["p_chosen"] for pair in pairs] == [1.0] * (ROWS - 1)
+    for pair in pairs:
+        assert number_in(pair["chosen"][0]["content"]) > number_in(pair["rejected"][0]["content"])
+
+
+async def test_mt_bench_asks_each_order_as_often_as_it_is_told_to_and_averages(judged: Run) -> None:
+    keys = "{model: m, samples: 3, temperature: 1}"
+    said = {0: "[[A]]", 1: "[[B]]", 2: "[[C]]"}
+    version, bodies = await judged(
+        keys, lambda body: said[body["seed"] % 3], step="judge_mt_bench", view="{rule: mean}"
+    )
+    assert len(bodies) == len({(asked_text(body), body["seed"]) for body in bodies}) == 6 * ROWS
+    assert {body["temperature"] for body in bodies} == {1}
+    by_row: dict[str, list[float]] = {}
+    for line in version.rows("judgments"):
+        by_row.setdefault(line["id"].split(":")[0], []).append(line["value"])
+    means = {row: sum(values) / 6 for row, values in by_row.items()}
+    labels = {pair["id"].split(":")[0]: pair["p_chosen"] for pair in version.rows("preference")}
+    assert labels == {
+        row: pytest.approx(max(mean, 1 - mean)) for row, mean in means.items() if abs(mean - 0.5) > 1e-9
+    }
+    assert len(labels) > 1
 
 
 async def test_mt_bench_judges_beside_the_reference_where_there_is_one(judged: Run) -> None:
@@ -464,6 +495,33 @@ async def test_a_verdict_of_a_reply_that_was_cut_off_is_none(judged: Run) -> Non
 
     version, _ = await judged("{model: m}", cut, step="judge_mt_bench")
     assert version.manifest["views"]["preference"]["left_out"] == {"cut_off": ROWS}
+
+
+async def test_reasons_are_sampled_anew_with_each_verdict_and_the_verdicts_averaged(judged: Run) -> None:
+    def judge(body: Body) -> str | Body:
+        if not LETTER.search(asked_text(body)):
+            return f"Thought {body['seed']}."
+        p_a = {0: 0.9, 1: 0.6, 2: 0.2}[body["seed"] % 3]
+        return letters(body, {"A": math.log(p_a), "B": math.log(1 - p_a)})
+
+    keys = "{model: m, chain_of_thought: true, samples: 3, temperature: 1}"
+    version, bodies = await judged(keys, judge, view="{rule: mean}")
+    reasons = [body for body in bodies if not LETTER.search(asked_text(body))]
+    verdicts = [body for body in bodies if LETTER.search(asked_text(body))]
+    assert (len(reasons), len(verdicts)) == (6 * ROWS, 6 * ROWS)
+    assert len({(asked_text(body), body["seed"]) for body in reasons}) == len(reasons)
+    given = Counter(fenced(asked_text(body))[-1] for body in verdicts)
+    assert given == Counter(f"Thought {body['seed']}." for body in reasons)
+    by_row: dict[str, list[float]] = {}
+    for line in version.rows("judgments"):
+        by_row.setdefault(line["id"].split(":")[0], []).append(line["value"])
+    assert {len(values) for values in by_row.values()} == {6}
+    means = {row: sum(values) / 6 for row, values in by_row.items()}
+    labels = {pair["id"].split(":")[0]: pair["p_chosen"] for pair in version.rows("preference")}
+    assert labels == {
+        row: pytest.approx(max(mean, 1 - mean)) for row, mean in means.items() if abs(mean - 0.5) > 1e-9
+    }
+    assert len(labels) > 1
 
 
 async def test_evidence_comes_before_scores_three_times_an_order_and_is_averaged(judged: Run) -> None:
@@ -645,12 +703,24 @@ def test_zephyr_rejects_any_but_the_best_a_third_of_them_the_worst() -> None:
         row = row.judged(
             *(Judgment("s", "score", (n,), (n,), float(5 - n), bounds=(1.0, 5.0)) for n in range(4))
         )
-        [line] = Preference(rejected="random").show(row)
+        view = Preference(rejected="random")
+        [line] = view.show(row)
         assert isinstance(line, dict)
+        assert list(view.show(row)) == list(view.show(replace(row, judgments=row.judgments[::-1]))) == [line]
         assert line["chosen"][0]["content"] == "Answer 0."
         rejected[line["rejected"][0]["content"]] += 1
     assert set(rejected) == {"Answer 1.", "Answer 2.", "Answer 3."}
     assert 0.3 <= rejected["Answer 3."] / 3000 <= 0.366
+
+
+def test_the_other_that_chance_picks_may_be_as_good_as_the_best_and_is_then_a_tie() -> None:
+    found: Counter[str] = Counter()
+    for number in range(300):
+        row = replace(scored(5.0, 5.0, 3.0, 1.0), id=f"row {number}")
+        [line] = Preference(rejected="random").show(row)
+        found[line["rejected"][0]["content"] if isinstance(line, dict) else line.reason] += 1
+    assert set(found) == {"tie", "Answer 2.", "Answer 3."}
+    assert 70 <= found["tie"] <= 130
 
 
 def test_equal_scores_are_a_tie_and_a_single_rating_is_no_pair() -> None:

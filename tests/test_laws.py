@@ -18,16 +18,20 @@ from hypothesis import strategies as st
 from synth import constitution, run
 from synth.constitution import Constitution
 from synth.errors import BadRequest, SynthError
+from synth.labels import Label, label
 from synth.models import invented as scripts
 from synth.models.base import Reply, Request, Token
 from synth.models.client import totals
 from synth.models.ledger import Ledger
+from synth.pairs import Question
 from synth.project import Project
 from synth.rows import Answer, Judgment, Message, sourced
 from synth.run import Watch
 from synth.store import version as versions
 from synth.store.evidence import Evidence
 from synth.store.version import Version
+from synth.store.views import LeftOut
+from synth.store.views.preference import Preference
 
 WHOLE = """
 name: whole
@@ -578,8 +582,16 @@ async def test_both_orders_are_asked_about_the_same_principle(
 
 @given(p_shown_first=st.floats(0, 1))
 def test_any_judge_that_sees_only_places_comes_out_at_exactly_one_half(p_shown_first: float) -> None:
-    straight, swapped = p_shown_first, 1 - p_shown_first
-    assert (straight + swapped) / 2 == 0.5
+    row = sourced((Message("user", "Say."),), 0).answered(Answer("one"), Answer("other"))
+    orders = [Question(row, (0, 1), order, "m", None) for order in ((0, 1), (1, 0))]
+    judgments = [question.judged("j", p_shown_first) for question in orders]
+    said = label((0, 1), judgments)
+    assert isinstance(said, Label)
+    assert said.p_first == pytest.approx(0.5, abs=1e-12)
+    undecided = p_shown_first == 1 - p_shown_first
+    reason = "tie" if undecided else "orders_disagree"
+    for rule in ("mean", "agree"):
+        assert list(Preference(rule=rule).show(row.judged(*judgments))) == [LeftOut(reason)]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=20))
@@ -724,6 +736,23 @@ async def test_where_one_order_is_asked_chance_picks_it(
     assert version.manifest["judges"]["judge_pairs"]["judgments"] == 60
     straight = [line["part"] for line in table(version, "lineage")].count("judgment of 0 and 1")
     assert 15 <= straight <= 45
+
+
+async def test_the_one_order_that_chance_picks_hangs_on_the_seed_and_the_row_alone(
+    pipeline: ReadPipeline, make: Make, asked: Asked, write_lines: WriteLines, project: Path
+) -> None:
+    async def orders(folder: str, seed: int, lines: list[dict[str, str]]) -> dict[str, list[int]]:
+        write_lines("prompts.jsonl", *lines)
+        text = f"seed: {seed}\n{ASKED}  - judge_pairs: {{model: m, both_orders: false}}\n"
+        version, _ = await make(pipeline(text + "dataset: {views: [judgments]}\n"), into=project / folder)
+        return {line["prompt"][0]["content"]: line["order"] for line in version.rows("judgments")}
+
+    usual = await orders("usual", 0, prompts(30))
+    asked.jitter_s = 0.003
+    more = await orders("more", 0, prompts(45)[::-1])
+    assert (len(usual), len(more)) == (30, 45)
+    assert usual.items() <= more.items()
+    assert await orders("other", 1, prompts(30)) != usual
 
 
 def test_unlike_requests_are_drawn_with_unlike_random_numbers() -> None:

@@ -341,10 +341,33 @@ async def test_every_answer_is_written_under_a_principle_at_the_paper_s_settings
         assert (body["temperature"], body["top_p"], body["max_tokens"]) == (1.0, 1.0, 1024)
 
 
+PRINCIPLES = ("helpfulness", "truthfulness", "honesty", "verbalized_calibration")
+STATED = {  # in per cent, in that order
+    "published": {
+        "evol_instruct": (100, 0, 0, 0),
+        "false_qa": (0, 100, 0, 0),
+        "flan": (60, 20, 0, 20),
+        "sharegpt": (60, 20, 18, 2),
+        "truthful_qa": (0, 100, 0, 0),
+        "ultrachat": (60, 20, 18, 2),
+    },
+    "code": {
+        "evol_instruct": (100, 0, 0, 0),
+        "false_qa": (0, 50, 45, 5),
+        "flan": (80, 0, 0, 20),
+        "sharegpt": (60, 20, 18, 2),
+        "truthful_qa": (0, 50, 45, 5),
+        "ultrachat": (60, 20, 18, 2),
+    },
+}
+
+
 @pytest.mark.parametrize("name", ["published", "code"])
 def test_principle_mix_per_source_set_as_stated(name: str, bench_draws: Any) -> None:
-    for source, mix in MIXES[name].items():
-        assert sum(mix.values()) == 100
+    assert set(MIXES[name]) == set(STATED[name])
+    for source, shares in STATED[name].items():
+        mix = {principle: share for principle, share in zip(PRINCIPLES, shares, strict=True) if share}
+        assert MIXES[name][source] == mix
         drawn = bench_draws(source, name)
         assert set(drawn) <= set(mix)
         expected = {principle: drawn.total() * share / 100 for principle, share in mix.items()}
