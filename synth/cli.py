@@ -1,8 +1,8 @@
 """The command line: one short function a verb.
 
 Only typer is imported here; every verb imports what it needs, so that ``--help`` costs nothing. Exit codes:
-0 done, 1 failed, 2 a file or an option needs an edit, 3 the provider refuses the run, 5 storage, 130
-interrupted.
+0 done, 1 failed, 2 a file or an option needs an edit, 3 the provider refuses the run, 4 the budget is spent,
+5 storage, 130 interrupted.
 """
 
 import asyncio
@@ -104,10 +104,13 @@ def check(pipeline: PipelineFile, allow_code: AllowCode = False) -> None:
 def plan(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = False) -> None:
     """Say what a run would find in the ledger and what it would buy. Buys nothing."""
     from synth import screen
+    from synth.models.spending import spent
     from synth.run import plan as follow
 
     read = _read(pipeline, allow_code)
-    screen.planned(read, asyncio.run(follow(read, _project(), limit)), limit, _console())
+    project, console = _project(), _console()
+    screen.planned(read, asyncio.run(follow(read, project, limit)), limit, console)
+    screen.budget(read, spent(project.spending, read.name), console)
 
 
 @app.command("list")

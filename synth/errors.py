@@ -8,6 +8,7 @@
     · Transient          worth another try: time-out, connection, 5xx
     · BadReply           the model answered, but not in the form that was asked for
   - ProviderError        the whole run is refused: wrong key, no credit, no such model; exit code 3
+  - BudgetSpent          the next call may cost more than is left; exit code 4
   - StorageError         a file of ours cannot be written or read; exit code 5
   - NotBought            not in the ledger, and `synth plan` buys nothing
 
@@ -71,11 +72,15 @@ class Transient(RowError):
     """A failure that another try may mend.
 
     `retry_after_s`: seconds that the provider asked us to wait, or None if it did not say.
+    `may_cost`: False if the provider answered with a failure, for which it asks no money.
     """
 
-    def __init__(self, message: str, retry_after_s: float | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, retry_after_s: float | None = None, hint: str = "", *, may_cost: bool = True
+    ) -> None:
         super().__init__(message, hint)
         self.retry_after_s = retry_after_s
+        self.may_cost = may_cost
 
 
 class RateLimited(Transient):
@@ -95,6 +100,12 @@ class ProviderError(SynthError):
     """The provider refuses the whole run; what was bought is kept."""
 
     exit_code = 3
+
+
+class BudgetSpent(SynthError):
+    """The next call may cost more than the budget leaves; what was bought is kept."""
+
+    exit_code = 4
 
 
 class StorageError(SynthError):

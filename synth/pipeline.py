@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from synth import assets, prompts, registry, yamlfile
 from synth.errors import Problem, UserError, unknown
 from synth.mistakes import At, dotted, sentence
-from synth.models.base import Provider
+from synth.models.base import Budget, Provider, Usage
 from synth.models.client import SAMPLING
 from synth.models.embedded.weights import locate
 from synth.registry import Group
@@ -26,7 +26,7 @@ from synth.train.base import Training
 from synth.train.held_out import read_pairs
 from synth.yamlfile import YamlFile
 
-KEYS = ("name", "seed", "models", "steps", "dataset", "train", "evaluate", "publish")
+KEYS = ("name", "seed", "models", "steps", "dataset", "budget", "train", "evaluate", "publish")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 LICENSE = r"^[a-z0-9][a-z0-9.-]*\z"
 
@@ -81,6 +81,7 @@ class Pipeline:
     providers: Mapping[str, Provider]
     steps: tuple[Step, ...]
     dataset: DatasetSpec
+    budget: Budget | None = None
     train: tuple[Training, ...] = ()
     evaluate: Evaluate | None = None
     publish: Publish | None = None
@@ -144,6 +145,7 @@ class _Reader:
             providers={model: provider for model, provider in models.items() if provider},
             steps=tuple(steps.values()),
             dataset=self._dataset(name, top, list(steps.values())),
+            budget=self._budget(top, models),
             train=tuple(train.values()),
             evaluate=self._evaluate(top, list(train.values())),
             publish=self._build(Publish, top["publish"], ("publish",)) if "publish" in top else None,
@@ -339,6 +341,24 @@ class _Reader:
                 self._say(f"{dotted((*at, name))}: {model} takes no {name}; leave it out", (*at, name))
             else:
                 self.notes.append(f"{step.id}: {model} takes no {name}; its own default holds")
+
+    def _budget(self, top: Mapping[str, Any], models: Mapping[str, Provider | None]) -> Budget | None:
+        """The budget of all models together. A limit in US dollars needs to know what a model costs."""
+        whole = self._build(Budget, top["budget"], ("budget",)) if "budget" in top else None
+        for name, provider in models.items():
+            if provider is None or provider.cost_usd(Usage(1, 1)) is not None:
+                continue
+            for budget, at in (
+                (whole, ("budget", "usd")),
+                (provider.budget, ("models", name, "budget", "usd")),
+            ):
+                if budget and budget.usd is not None:
+                    self._say(
+                        f"{dotted(at)}: what models.{name} costs is not known. Say it: "
+                        "price: {input: 0.5, output: 1.5}, in USD a million tokens",
+                        at,
+                    )
+        return whole
 
     def _check_trainings(self, trainings: Mapping[int, Training]) -> None:
         known: list[str] = []

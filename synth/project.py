@@ -22,6 +22,11 @@ class Project:
         """The record of all calls, shared by the project's runs."""
         return self.folder / ".synth" / "ledger.sqlite"
 
+    @property
+    def spending(self) -> Path:
+        """What pipelines with a budget have spent."""
+        return self.folder / ".synth" / "spending.sqlite"
+
     def scratch(self, name: str) -> Path:
         """What a run of the pipeline `name` may throw away."""
         return self.folder / ".synth" / "runs" / name

@@ -18,11 +18,12 @@ from synth import assets, prompts
 from synth.chain import chain
 from synth.errors import SynthError
 from synth.journal import Account, Journal
-from synth.models.base import Provider
+from synth.models.base import Budget, Provider
 from synth.models.client import Model, Tally, totals
 from synth.models.embedded.weights import locate
 from synth.models.ledger import Ledger
 from synth.models.limits import Lane
+from synth.models.spending import Spending
 from synth.pipeline import Pipeline
 from synth.project import Project
 from synth.publish import hub
@@ -152,7 +153,7 @@ async def _opened(
         ledger, flying, journal = Ledger(project.ledger), Once(), Journal(scratch / "fates.sqlite")
         watch.journal, watch.accounts = journal, journal.accounts
         providers = pipeline.providers
-        lanes = _lanes(providers.values())
+        lanes, spending = _lanes(providers.values()), _spending(pipeline, project)
         models = {
             name: Model(
                 name,
@@ -161,6 +162,7 @@ async def _opened(
                 lane=lanes[provider.lane],
                 tallies=watch.tallies,
                 flying=flying,
+                spending=spending,
                 buying=buying,
             )
             for name, provider in providers.items()
@@ -177,6 +179,8 @@ async def _opened(
                 await provider.close()
             ledger.close()
             journal.close()
+            if spending:
+                spending.close()
 
 
 def _lanes(providers: Iterable[Provider]) -> dict[str, Lane]:
@@ -193,6 +197,14 @@ def _lanes(providers: Iterable[Provider]) -> dict[str, Lane]:
         )
         for lane, same in sharing.items()
     }
+
+
+def _spending(pipeline: Pipeline, project: Project) -> Spending | None:
+    """The account of `pipeline`, if it or one of its models has a budget."""
+    models = {name: provider.budget for name, provider in pipeline.providers.items() if provider.budget}
+    if not pipeline.budget and not models:
+        return None
+    return Spending(project.spending, pipeline.name, pipeline.budget or Budget(), models)
 
 
 def _bench(

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from synth import estimate, tables
 from synth.models.client import totals
+from synth.models.spending import Amount
 from synth.pipeline import Pipeline
 from synth.run import MAKING, Finished, Watch
 from synth.store.told import told
@@ -276,6 +277,14 @@ def planned(pipeline: Pipeline, watch: Watch, limit: int | None, console: Consol
     console.print(table)
     to_buy = sum(each.to_buy for each in forecasts)
     say(console, f"\nto buy: about {to_buy:.0f} calls. Nothing was bought to say so.")
+
+
+def budget(pipeline: Pipeline, used: Amount, console: Console) -> None:
+    """How much of the budget of `pipeline` is used."""
+    caps = pipeline.budget.model_dump(exclude_none=True) if pipeline.budget else {}
+    said = ", ".join(f"{getattr(used, unit):,.6g} of {cap:,.6g} {unit}" for unit, cap in caps.items())
+    if said:
+        say(console, f"of the budget are used, by all runs of {pipeline.name} together: {said}")
 
 
 def shown(version: Version, console: Console) -> None:

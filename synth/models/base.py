@@ -120,6 +120,32 @@ class Usage:
     cached: int = 0
 
 
+class Budget(BaseModel):
+    """The ``budget:`` section of a pipeline, or of one of its models: what may be spent in all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    usd: float | None = Field(None, ge=0)
+    calls: int | None = Field(None, ge=0)
+    tokens: int | None = Field(None, ge=0, description="of prompts and replies together")
+
+
+class Price(BaseModel):
+    """A model's ``price:``, in US dollars a million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(None, ge=0, description="of a prompt's tokens that came from a cache")
+
+    def usd(self, usage: Usage) -> float:
+        """What `usage` costs."""
+        cached = self.input if self.cached is None else self.cached
+        fresh = usage.prompt - usage.cached
+        return (fresh * self.input + usage.cached * cached + usage.completion * self.output) / 1e6
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back.
@@ -156,6 +182,9 @@ class Provider(BaseModel, ABC):
     max_concurrency: int = Field(16, ge=1, description="calls in flight, at most")
     rpm: float | None = Field(None, gt=0, description="requests a minute; else what the provider says")
     tpm: float | None = Field(None, gt=0, description="tokens a minute; else what the provider says")
+
+    budget: Budget | None = Field(None, description="what this model may spend: usd, calls, tokens")
+    price: Price | None = Field(None, description="USD a million tokens: input, output, cached")
 
     _hear: Callable[[Told], None] = PrivateAttr(lambda told: None)
 
@@ -215,6 +244,10 @@ class Provider(BaseModel, ABC):
             BadRequest: this request will never be answered.
             ProviderError: no request will be answered: wrong key, no credit, no such model.
         """
+
+    def cost_usd(self, usage: Usage) -> float | None:
+        """What `usage` costs in US dollars, by the pipeline's own prices where it gives some."""
+        return self.price.usd(usage) if self.price else self.price_usd(usage)
 
     def price_usd(self, usage: Usage) -> float | None:
         """What `usage` costs in US dollars; None if the price is not known. Local models cost 0."""

@@ -10,17 +10,19 @@ The whole run is bad: it stops, and keeps what it has.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from synth.errors import NotBought, RateLimited, RowError, Transient, bad_reply
+from synth.errors import BadReply, NotBought, RateLimited, RowError, Transient, bad_reply
 from synth.models.base import Kind, Provider, Reply, Request, Usage, key_of
 from synth.models.ledger import Ledger, Outcome
 from synth.models.limits import LONGEST_PAUSE_S, Lane
+from synth.models.spending import Amount, Spending, worst
 from synth.rows import Message
 from synth.stream import Once
 
@@ -97,6 +99,7 @@ class Model:
         tallies: what was asked, by step and model name; shared by the whole run.
         lane: what all calls of this model share, whatever steps make them.
         flying: equal calls in flight are one call; shared by the whole run.
+        spending: the account that a budget is held against; None without a budget.
         buying: False if nothing may be bought, as for `synth plan`.
     """
 
@@ -106,6 +109,7 @@ class Model:
     lane: Lane
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     flying: Once = field(default_factory=Once)
+    spending: Spending | None = None
     buying: bool = True
     step: str = ""
 
@@ -209,19 +213,45 @@ class Model:
         self, request: Request, asked: Outcome, failures: Sequence[Transient], began: float
     ) -> Outcome:
         """Ask once. The place is free when the reply is on disk, so a kill costs those in flight at most."""
-        async with self.lane.admitted(self.step, _most_tokens(request)) as ticket:
+        async with self._reserved(request) as paid, self.lane.admitted(self.step, most(request)) as ticket:
             reply = keepable(await self.provider.answer(request))
+            usd = self.provider.cost_usd(reply.usage)
+            paid(Amount(1, reply.usage.prompt + reply.usage.completion, usd or 0.0))
             self.lane.answered(ticket, reply.usage.prompt + reply.usage.completion, at_once=not failures)
             return await self._record(
                 Outcome(
                     asked.key,
                     asked.request,
                     reply,
-                    usd=self.provider.price_usd(reply.usage),
+                    usd=usd,
                     attempts=tuple(map(str, failures)),
                     latency_s=time.monotonic() - began,
                 )
             )
+
+    @asynccontextmanager
+    async def _reserved(self, request: Request) -> AsyncGenerator[Callable[[Amount], None]]:
+        """Hold the most that `request` can cost, until what is yielded is told what it did cost."""
+        if self.spending is None:
+            yield lambda amount: None
+            return
+        actual: Amount | None = None
+
+        def paid(amount: Amount) -> None:
+            nonlocal actual
+            actual = amount
+
+        usage = worst(request)
+        reserved = Amount(1, usage.prompt + usage.completion, self.provider.cost_usd(usage) or 0.0)
+        number = await self.spending.reserve(self.name, reserved)
+        try:
+            yield paid
+        except RowError as error:
+            if actual is None and not getattr(error, "may_cost", isinstance(error, BadReply)):
+                actual = Amount(calls=1)
+            raise
+        finally:
+            self.spending.settle(number, self.name, reserved, actual)
 
 
 def keepable(reply: Reply) -> Reply:
@@ -249,8 +279,8 @@ def _wait(state: RetryCallState) -> float:
     return max(_backoff(state), min(asked or 0.0, LONGEST_PAUSE_S))
 
 
-def _most_tokens(request: Request) -> int:
-    """What a call takes at most, about: a token is four bytes of a prompt."""
+def most(request: Request) -> int:
+    """How many tokens a provider will think that a call takes: one for four bytes of its prompt."""
     sent = sum(len(message.content) for message in request.messages) + len(request.target)
     return sent // 4 + request.max_tokens
 

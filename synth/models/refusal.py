@@ -70,9 +70,11 @@ def of_status(status: int, headers: Mapping[str, str], body: str, secret: Secret
         return ProviderError(f"{what} ({fix})")
     wait_s = retry_after_s(headers)
     if status == _RATE_LIMITED or (status == _UNAVAILABLE and wait_s is not None):
-        return RateLimited(what, wait_s, hint="lower max_concurrency if this happens often")
+        hint = "lower max_concurrency if this happens often"
+        return RateLimited(what, wait_s, hint=hint, may_cost=False)
     if status >= 500 or status in _TRANSIENT:
-        return Transient(what, wait_s, hint="the provider has trouble; `synth retry` asks again later")
+        hint = "the provider has trouble; `synth retry` asks again later"
+        return Transient(what, wait_s, hint=hint, may_cost=False)
     return BadRequest(what, hint="the provider refuses this request as it is: see its message")
 
 
