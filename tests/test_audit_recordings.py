@@ -1,5 +1,6 @@
 """Recorded judges of other projects, in files written here in their form: read again, and never trusted."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -247,3 +248,62 @@ def test_a_vote_that_nobody_can_give_and_a_verdict_that_is_missing_are_users_mis
     pandalm_files(tmp_path, RESULTS[:-1])
     with pytest.raises(UserError, match="one verdict for each pair"):
         pandalm.read(tmp_path)
+
+
+# What pages say of the projects' own files, for whoever has them
+
+# Accuracy and same-position rate of each judge and prompt, as LLMBar's program reads it.
+LLMBAR_READ = {
+    ("Natural", "GPT-4", "Vanilla"): (0.955, 0.05),
+    ("Natural", "GPT-4", "CoT"): (0.945, 0.09),
+    ("Natural", "ChatGPT", "Vanilla"): (0.815, 0.29),
+    ("Natural", "ChatGPT", "CoT"): (0.740, 0.35),
+    ("Natural", "LLaMA2", "Vanilla"): (0.805, 0.21),
+    ("Natural", "LLaMA2", "CoT"): (0.755, 0.33),
+    ("Natural", "PaLM2", "Vanilla"): (0.830, 0.20),
+    ("Natural", "PaLM2", "CoT"): (0.730, 0.36),
+    ("GPTInst", "GPT-4", "Vanilla"): (0.864, 0.05),
+    ("GPTInst", "GPT-4", "CoT"): (0.832, 0.10),
+    ("GPTInst", "ChatGPT", "Vanilla"): (0.266, 0.38),
+    ("GPTInst", "ChatGPT", "CoT"): (0.293, 0.40),
+    ("GPTInst", "LLaMA2", "Vanilla"): (0.304, 0.26),
+    ("GPTInst", "LLaMA2", "CoT"): (0.359, 0.46),
+    ("GPTInst", "PaLM2", "Vanilla"): (0.734, 0.32),
+    ("GPTInst", "PaLM2", "CoT"): (0.549, 0.72),
+}
+LAST_VERDICT = LLMBAR_READ | {
+    ("Natural", "PaLM2", "CoT"): (0.800, 0.18),
+    ("GPTInst", "PaLM2", "CoT"): (0.641, 0.43),
+}
+
+
+@pytest.mark.skipif("LLMBAR" not in os.environ, reason="LLMBAR: name the folder Dataset/LLMBar of LLMBar")
+@pytest.mark.parametrize(("reading", "expected"), [("theirs", LLMBAR_READ), ("ours", LAST_VERDICT)])
+def test_llmbars_judges_come_out_as_the_pages_say(reading: Any, expected: dict[Any, Any]) -> None:
+    recordings, _ = llmbar.read(Path(os.environ["LLMBAR"]))
+    lines = llmbar.table(recordings, reading).to_dict("records")
+    found = {
+        (line["subset"].split("/")[-1], line["judge"], line["prompt"]): (
+            round(line["accuracy"], 3),
+            round(line["same position"], 2),
+        )
+        for line in lines
+    }
+    assert {key: found[key] for key in expected} == expected
+    if reading == "theirs":
+        assert {line["differ"] for line in lines} == {0}
+
+
+@pytest.mark.skipif("PANDALM" not in os.environ, reason="PANDALM: name the folder with testset-v1.json")
+def test_pandalms_people_and_judges_come_out_as_the_pages_say() -> None:
+    found = pandalm.read(Path(os.environ["PANDALM"]))
+    people = pandalm.people(found)
+    assert people["agreement"].round(4).to_list() == [0.9129, 0.9289, 0.9179]
+    assert people["kappa"].round(3).to_list() == [0.852, 0.879, 0.862]
+    together = pandalm.overall(found)
+    assert round(together["fleiss_kappa"], 3) == 0.864
+    assert together["majority"] == {"first": 422, "second": 472, "tie": 105}
+    aligned = pandalm.judge(found.judges["gpt-3.5-turbo"], found.votes).aligned
+    assert aligned.ties_in == Share(697, 999)
+    assert round(aligned.ties_out.value, 3) == 0.804
+    assert aligned.unreadable == Share(25, 999)

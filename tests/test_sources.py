@@ -1,6 +1,8 @@
 """Sources of human data: what becomes a row, what does not and why, and that it is booked as people's."""
 
 import gzip
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from synth.errors import Problem, UserError
 from synth.rows import Message
 from synth.sources.hh import Hh
 from synth.sources.pairs import Pairs
+from synth.transcript import parse, render
 
 HH = """
 name: human
@@ -241,3 +244,20 @@ def test_other_columns_are_facts() -> None:
     assert Hh(path="talks", take="pairs").begun(TALKS[0] | {"split": "test"}, "talks").facts == {
         "split": "test"
     }
+
+
+@pytest.mark.skipif("HH_HARMLESS" not in os.environ, reason="HH_HARMLESS: name harmless-base's test file")
+def test_harmless_base_comes_back_byte_for_byte_and_its_unequal_pairs_are_counted() -> None:
+    talks = [talk for _, talk in seeds.lines(Path(os.environ["HH_HARMLESS"]))]
+    assert len(talks) == 2312
+    for talk in talks:
+        for side in (talk["chosen"], talk["rejected"]):
+            messages = parse(side)
+            assert messages is not None
+            assert render(messages).encode() == side.encode()
+    for take, dropped in (
+        ("pairs", {"": 2303, "unequal_prefixes": 5, "empty_answer": 4}),
+        ("first_turn", {"": 2312}),
+    ):
+        source = Hh.model_validate({"path": "talks", "take": take})
+        assert Counter(source.begun(talk, "hh").dropped for talk in talks) == dropped
