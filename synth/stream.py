@@ -92,6 +92,8 @@ async def gather(jobs: Sequence[Awaitable[Out]]) -> list[Out]:
     All are awaited even if one fails, since each has been paid for; then the first failure in order of
     `jobs` is raised, so that it is the same one on every run.
     """
+    if len(jobs) == 1:
+        return [await jobs[0]]
     results = await asyncio.gather(*jobs, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

@@ -56,7 +56,8 @@ def _verb_nouns(known: Mapping[str, Any] | None, console: Console) -> None:
         lost = known["counts_too_low_by_at_most"]
         tell(
             console,
-            f"{known['with_both']} instructions have both; these cover {known['covered']:.0%} of all."
+            f"{known['with_both']} of {known.get('looked_at', 'the')} instructions have both; these cover "
+            f"{known['covered']:.0%}."
             + (f" Counts may be too low by up to {lost}." if lost else ""),
         )
 

@@ -21,6 +21,7 @@ MODEL = "morphmodel_en.pgz"
 WORDS = 16  # of the first sentence that are looked at
 BASES = 4096  # base forms that are remembered
 
+_NUMBER = "10"
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s|\n")
 _WORD = re.compile(r"['\u2019]s\b|[^\W_]+(?:-[^\W_]+)*|[^\w\s]")
 
@@ -56,6 +57,8 @@ def verb_noun(instruction: str) -> VerbNoun:
     known = tagger()
     assert known is not None, "verbs can be had if `tagger` can"
     words = _WORD.findall(_SENTENCE_END.split(instruction.strip(), maxsplit=1)[0])[:WORDS]
+    # One number is as good as another, and the tagger looks at each word anew that it has not seen.
+    words = [_NUMBER if word.isdecimal() else word for word in words]
     if not words:
         return VerbNoun(None, None)
     tags = known.tag_sent(words, taglevel=0)

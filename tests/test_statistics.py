@@ -155,6 +155,7 @@ async def test_the_report_reproduces_the_statistics_table(grown: Version) -> Non
 async def test_root_verbs_come_with_their_commonest_objects(grown: Version) -> None:
     known = grown.statistics["instructions"]["verb_nouns"]
     assert known == {
+        "looked_at": 5,
         "with_both": 5,
         "covered": 1.0,
         "counts_too_low_by_at_most": 0,
