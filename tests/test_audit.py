@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from provider_server import Body, ProviderServer
 
-from synth.audit import agreement, bias
-from synth.audit.alignment import align, table
+from synth.audit import agreement, bias, printed
+from synth.audit.alignment import align, calibration, table
 from synth.audit.compared import Compared, Label, Verdict, of_row, turned
 from synth.audit.shares import Share
 from synth.audit.win_rate import length_controlled, preference, win_rate
@@ -218,6 +218,69 @@ def test_the_table_has_a_line_a_judge_and_says_nan_where_there_is_nothing_to_cou
     assert shown.loc["kind", "accuracy"] == 1.0
     assert shown.loc["kind", "low"] == pytest.approx(0.2065, abs=1e-4)
     assert shown.loc["silent"].drop(["pairs", "judged by people", "unreadable"]).isna().all()
+
+
+# Soft labels
+
+# (p of the first, what people say): two labels of about 0.9, of which one is right; four of 0.6, of which three.
+SOFT: list[tuple[float, Label | None]] = [
+    (0.92, "first"),
+    (0.08, "first"),
+    (0.6, "first"),
+    (0.4, "second"),
+    (0.62, "first"),
+    (0.38, "first"),
+    (1.0, "first"),
+    (0.5, "first"),
+    (0.9, "tie"),
+    (0.9, None),
+]
+
+
+def test_soft_labels_are_held_against_people_by_how_sure_they_are() -> None:
+    found = calibration(SOFT)
+    filled = {round(one.low, 2): one for one in found.bins if one.right.whole}
+    assert len(found.bins) == 10
+    assert {low: one.right for low, one in filled.items()} == {
+        0.6: Share(3, 4),
+        0.9: Share(1, 2),
+        0.95: Share(1, 1),
+    }
+    assert [one.mean for one in filled.values()] == pytest.approx([0.61, 0.92, 1.0])
+    assert found.error == pytest.approx((4 * (0.75 - 0.61) + 2 * (0.92 - 0.5) + 0) / 7)
+    assert found.undecided == 2
+    # Wilson's interval of 3 of 4, worked out with z = 1.96.
+    interval = filled[0.6].right.interval
+    assert (interval.low, interval.high) == pytest.approx((0.3006, 0.9544), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("p_first", "low"),
+    [(0.51, 0.5), (0.55, 0.55), (0.45, 0.55), (0.6, 0.6), (0.4, 0.6), (0.05, 0.95), (0, 0.95), (1, 0.95)],
+)
+def test_a_label_at_the_end_of_two_bins_is_in_the_upper_one(p_first: float, low: float) -> None:
+    [one] = [one for one in calibration([(p_first, "first")]).bins if one.right.whole]
+    assert one.low == pytest.approx(low)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), labels), max_size=40))
+def test_calibration_is_the_same_of_every_pair_the_other_way_round(
+    given_: list[tuple[float, Label | None]],
+) -> None:
+    steps = [(round(p_first * 64) / 64, people) for p_first, people in given_]
+    found = calibration(steps)
+    assert found.undecided + sum(one.right.whole for one in found.bins) == len(steps)
+    other = calibration([(1 - p_first, turned(people)) for p_first, people in steps])
+    assert [one.right for one in other.bins] == [one.right for one in found.bins]
+    assert other.error == pytest.approx(found.error, nan_ok=True)
+
+
+def test_calibration_is_printed_by_bins_that_have_labels() -> None:
+    text = printed.calibrated(calibration(SOFT))
+    assert re.search(r"0\.60 to 0\.65 +0\.610 +0\.750 \(0\.301 to 0\.954\), 3 of 4", text)
+    assert "0.50 to 0.55" not in text
+    assert "expected calibration error 0.200; 2 left out" in text
+    assert printed.calibrated(calibration([])).startswith("expected calibration error -; 0 left out")
 
 
 # Of rows

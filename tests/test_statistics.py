@@ -167,6 +167,25 @@ async def test_root_verbs_come_with_their_commonest_objects(grown: Version) -> N
     }
 
 
+def test_the_twenty_commonest_verbs_are_shown_with_four_nouns_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    def words(instruction: str) -> verbs.VerbNoun:
+        verb, noun, _ = instruction.split()
+        return verbs.VerbNoun(None, None) if verb == "none" else verbs.VerbNoun(verb, noun)
+
+    monkeypatch.setattr(verbs, "tagger", lambda: True)
+    monkeypatch.setattr(verbs, "verb_noun", words)
+    # The commonest has 6 nouns, 10 to 5 times; 24 others have one, 24 to 1 times; 10 have no verb.
+    counts = {("v00", f"n{number}"): 10 - number for number in range(6)}
+    counts |= {(f"v{number:02}", "thing"): 25 - number for number in range(1, 25)}
+    counts |= {("none", "none"): 10}
+    asks = [f"{verb} {noun} {time}" for (verb, noun), times in counts.items() for time in range(times)]
+    known = told_of(*map(prompted, asks))["instructions"]["verb_nouns"]
+    assert [line["verb"] for line in known["top"]] == [f"v{number:02}" for number in range(20)]
+    assert known["top"][0] == {"verb": "v00", "count": 45, "nouns": {"n0": 10, "n1": 9, "n2": 8, "n3": 7}}
+    assert (known["looked_at"], known["with_both"]) == (355, 345)
+    assert known["covered"] == pytest.approx(((10 + 9 + 8 + 7) + sum(range(6, 25))) / 355)
+
+
 async def test_show_prints_the_table_and_does_without(grown: Version) -> None:
     text = printed(grown)
     for line in ("instructions", "classification", "empty input", "nearest seed task", "over 4 requests"):

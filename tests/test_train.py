@@ -309,6 +309,37 @@ def test_the_loss_falls_and_the_folder_is_whole(sft: run.Trained) -> None:
 
 
 @pytest.mark.slow
+def test_the_loss_is_that_of_the_completion_and_of_no_word_of_the_prompt(
+    sft: run.Trained, tmp_path: Path
+) -> None:
+    rows = rows_of("sft")[:4]
+    for number, row in enumerate(rows):
+        row["completion"] = said("assistant", " ".join([GOOD, BAD][: 1 + number % 2]))
+    version = make_version(tmp_path, {"sft": rows})
+    made = run.train(SFT(**FAST | {"steps": 1}), version, sft.path, tmp_path / "out", base_digest="b")
+    code = (
+        "import json, sys, torch; from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "path, rows = sys.argv[1], json.loads(sys.argv[2]); tokenizer = AutoTokenizer.from_pretrained(path)\n"
+        "model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)\n"
+        "def ids(chat, more): return tokenizer(tokenizer.apply_chat_template(chat, tokenize=False,\n"
+        "    add_generation_prompt=more), add_special_tokens=False)['input_ids']\n"
+        "sums, counts = [0.0, 0.0], [0, 0]\n"
+        "for row in rows:\n"
+        "    whole, asked = ids(row['prompt'] + row['completion'], False), len(ids(row['prompt'], True))\n"
+        "    for masked, before in ((0, asked), (1, 1)):\n"
+        "        labels = torch.tensor([[-100] * before + whole[before:]])\n"
+        "        loss = float(model(torch.tensor([whole]), labels=labels).loss)\n"
+        "        sums[masked] += loss * (len(whole) - before); counts[masked] += len(whole) - before\n"
+        "print(json.dumps([total / count for total, count in zip(sums, counts)]))\n"
+    )
+    arguments = [sys.executable, "-c", code, sft.path, json.dumps(rows)]
+    done = subprocess.run(arguments, capture_output=True, check=True)
+    of_completions, of_all = json.loads(done.stdout)
+    assert made.metrics["first"]["loss"] == pytest.approx(of_completions, abs=1e-3)
+    assert abs(of_all - of_completions) > 0.1
+
+
+@pytest.mark.slow
 def test_a_second_call_starts_no_process(sft: run.Trained, version: Path, base: Path, no_child: None) -> None:
     again = run.train(SFT(**FAST, learning_rate=3e-3), version, base, sft.path.parent)
     assert (again.reused, again.path, again.metrics) == (True, sft.path, sft.metrics)

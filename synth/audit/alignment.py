@@ -3,11 +3,17 @@
 Accuracy is LLMBar's (Zeng et al. 2023, arXiv:2310.07641), over all verdicts of both orders. Differs in that
 people and judges may say tie: a pair of which people say so has no right answer and is left out; a judge that
 says so where people do not gets half a point. An unreadable verdict gets none, and stays in the count.
+
+Soft labels are counted by how sure they are: of those of about 0.9, nine of ten should be what people say.
+The expected calibration error is that of Guo et al. 2017 (arXiv:1706.04599), section 2. Differs in that the
+ten bins part [0.5, 1], since the surer of two answers never has less than one half.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from synth.audit import agreement, bias
@@ -77,6 +83,66 @@ def _accuracy(pair: Compared) -> float:
 
 def _point(choice: Label | None, people: Label | None) -> float:
     return 0.5 if choice == "tie" else float(choice == people)
+
+
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Soft labels that are about as sure as each other.
+
+    Attributes:
+        low, high: how sure they are, as a probability in [0.5, 1]; `high` belongs to the next bin, but for 1.
+        mean: how sure they are on average; nan if there are none.
+        right: how many choose as people do.
+    """
+
+    low: float
+    high: float
+    mean: float
+    right: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Whether soft labels are as often right as they are sure.
+
+    Attributes:
+        bins: ten, from one half to 1.
+        error: the mean distance of the share that is right from how sure the labels are, a bin by its labels;
+            nan if there are none.
+        undecided: labels left out, since the label is one half, or people say tie.
+    """
+
+    bins: tuple[Bin, ...]
+    error: float
+    undecided: int
+
+
+def calibration(labels: Iterable[tuple[float, Label | None]]) -> Calibration:
+    """How often soft labels are right: of ``(p_first, what people say)``, None if nobody was asked."""
+    known = [(p_first, people) for p_first, people in labels if people is not None]
+    decided = [(p_first, people) for p_first, people in known if p_first != 0.5 and people != "tie"]
+    by_bin: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
+    for p_first, people in decided:
+        sure = max(p_first, 1 - p_first)
+        by_bin[_bin(sure)].append((sure, (p_first > 0.5) == (people == "first")))
+    bins = tuple(_counted(number, labelled) for number, labelled in enumerate(by_bin))
+    distances = [one.right.whole * abs(one.right.value - one.mean) for one in bins if one.right.whole]
+    error = sum(distances) / len(decided) if decided else nan
+    return Calibration(bins, error, len(known) - len(decided))
+
+
+def _bin(sure: float) -> int:
+    """Which of the bins of [0.5, 1] holds `sure`; 1 - 0.4 is in that of 0.6."""
+    return min(int(round((2 * sure - 1) * BINS, 9)), BINS - 1)
+
+
+def _counted(number: int, labelled: Sequence[tuple[float, bool]]) -> Bin:
+    low, high = ((1 + edge / BINS) / 2 for edge in (number, number + 1))
+    mean = fmean(sure for sure, _ in labelled) if labelled else nan
+    return Bin(low, high, mean, Share.of(right for _, right in labelled))
 
 
 def table(judges: Mapping[str, Alignment]) -> "pd.DataFrame":

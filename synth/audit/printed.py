@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from synth.audit import llmbar as recorded
 from synth.audit import pandalm as tested
-from synth.audit.alignment import align
+from synth.audit.alignment import Calibration, align
 from synth.audit.shares import Share
 
 if TYPE_CHECKING:
@@ -100,6 +100,24 @@ def _judge(name: str, found: tested.Judge) -> dict[str, str]:
         "unread": _share(aligned.unreadable),
         "prefers the longer answer": _share(aligned.longer[0]),
     }
+
+
+def calibrated(found: Calibration) -> str:
+    """A line a bin that has labels, and the error."""
+    import pandas as pd
+
+    lines = [
+        {
+            "labels of": f"{one.low:.2f} to {one.high:.2f}",
+            "mean": f"{one.mean:.3f}",
+            "right": _share(one.right),
+        }
+        for one in found.bins
+        if one.right.whole
+    ]
+    left_out = f"{found.undecided} left out, of one half or of which people say tie"
+    whole = f"expected calibration error {_decimals(found.error)}; {left_out}"
+    return "\n".join([_text(pd.DataFrame(lines)), whole] if lines else [whole])
 
 
 def _text(table: "pd.DataFrame", header: bool = True) -> str:
