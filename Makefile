@@ -27,7 +27,7 @@ accept: $(VENV)/.dev
 	$(BIN)/python bench/accept.py
 
 bench: $(VENV)/.dev
-	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/calls.py
 	$(BIN)/python bench/novelty.py
 
 clean:

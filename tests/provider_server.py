@@ -16,6 +16,8 @@ or as a process that outlives the tool that it serves, with its address on the f
 
 import argparse
 import asyncio
+import math
+import statistics
 import sys
 import threading
 import time
@@ -384,15 +386,32 @@ def _seed(body: Body) -> str:
     return digest("made", body)
 
 
+def log_normal(median_s: float, sigma: float) -> Callable[[Body], float]:
+    """A latency that the body decides, log-normal over bodies."""
+
+    def latency(body: Body) -> float:
+        uniform = (int(_seed(body)[:12], 16) + 0.5) / 16**12
+        return median_s * math.exp(sigma * statistics.NormalDist().inv_cdf(uniform))
+
+    return latency
+
+
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(description="a provider on this machine, for tests")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log", type=Path, help="append every request to this file")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before every answer")
+    parser.add_argument(
+        "--sigma", type=float, default=0.0, help="with it, latency is the median of a log-normal"
+    )
+    parser.add_argument("--forget", action="store_true", help="keep no log in memory")
     parser.add_argument("--key", help="the only key to accept")
     given = parser.parse_args()
-    server = ProviderServer(port=given.port, log_file=given.log, latency=given.latency, key=given.key)
+    latency = log_normal(given.latency, given.sigma) if given.sigma else given.latency
+    server = ProviderServer(port=given.port, log_file=given.log, latency=latency, key=given.key)
+    if given.forget:
+        server.log = deque(maxlen=1)  # type: ignore[assignment]
     server.run(started=lambda: _say(server.url))
 
 

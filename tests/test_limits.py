@@ -30,14 +30,16 @@ class Clock:
 # Places
 
 
-def test_the_number_of_places_doubles_until_the_first_refusal_and_is_then_cut_once() -> None:
-    places = Places(MOST)
+def test_the_number_of_places_grows_fourfold_until_the_first_refusal_and_is_then_cut_once() -> None:
+    places = Places(1000)
     for _ in range(FIRST):
         places.answered(in_flight=int(places.limit))
-    assert places.limit == 2 * FIRST
+    assert places.limit == 4 * FIRST
     for _ in range(30):
         places.refused(sent_at=5.0, now=10.0)
-    assert places.limit == 2 * FIRST * CUT
+    assert places.limit == 4 * FIRST * CUT
+    places.answered(in_flight=int(places.limit))
+    assert places.limit < 4 * FIRST * CUT + 1
 
 
 def test_calls_that_were_sent_before_a_cut_are_no_reason_for_another() -> None:

@@ -2,7 +2,7 @@
 
 A call enters its lane when nothing forbids it: there is a place among those in flight, the rate allows one
 more, and the provider has not asked to be left alone. How many places there are is learned. The number
-doubles until the provider first refuses; each episode of refusals costs one cut, however many calls it hit;
+grows fast until the provider first refuses; each episode of refusals costs one cut, however many calls it hit;
 the number at which that happened is remembered, neared slowly and passed carefully, and forgotten once it has
 been passed by a tenth. Only the first answer to a call that found all places taken is a reason for more. A
 provider that refuses everything is left alone for a while, then asked by one call.
@@ -29,7 +29,8 @@ FIRST = 20  # places to begin with
 CUT = 0.75
 COOL_DOWN_S = 2.0  # between two cuts
 NEAR, PASSED = 0.95, 1.1  # of the remembered ceiling
-FAST, SLOW = 0.1, 0.01  # growth a first answer: a tenth, or a hundredth, each time that all places were used
+# More places a first answer: four times as many each time that all were used, or a tenth, or a hundredth.
+FIRST_GROWTH, FAST, SLOW = 3.0, 0.1, 0.01
 HOPELESS = 20  # refusals in a row, without an answer between, that close the lane
 FIRST_REST_S, LONGEST_REST_S = 1.0, 30.0
 LONGEST_PAUSE_S = 300.0  # of what a provider asks for
@@ -44,7 +45,7 @@ class Places:
     adaptive: bool = True
     limit: float = field(init=False)
     ceiling: float = field(default=math.inf, init=False)
-    _doubling: bool = field(default=True, init=False)
+    _unrefused: bool = field(default=True, init=False)
     _cut_at: float = field(default=-math.inf, init=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +58,9 @@ class Places:
         if self.limit > self.ceiling * PASSED:
             self.ceiling = math.inf
         near = self.limit >= self.ceiling * NEAR
-        self.limit = min(self.most, self.limit + (1.0 if self._doubling else SLOW if near else FAST))
+        self.limit = min(
+            self.most, self.limit + (FIRST_GROWTH if self._unrefused else SLOW if near else FAST)
+        )
 
     def refused(self, sent_at: float, now: float) -> None:
         """A call that was sent at `sent_at` was refused for coming too often."""
@@ -65,7 +68,7 @@ class Places:
             return
         self.ceiling = self.limit
         self.limit = max(1.0, self.limit * CUT)
-        self._doubling, self._cut_at = False, now
+        self._unrefused, self._cut_at = False, now
 
 
 @dataclass(slots=True)
