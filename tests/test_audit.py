@@ -222,7 +222,8 @@ def test_the_table_has_a_line_a_judge_and_says_nan_where_there_is_nothing_to_cou
 
 # Soft labels
 
-# (p of the first, what people say): two labels of about 0.9, of which one is right; four of 0.6, of which three.
+# What the judge says, as p of the first, and people: of two labels of 0.92 one is right, of four of about
+# 0.61 three, and the one of 1 is.
 SOFT: list[tuple[float, Label | None]] = [
     (0.92, "first"),
     (0.08, "first"),

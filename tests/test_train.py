@@ -332,8 +332,9 @@ def test_the_loss_is_that_of_the_completion_and_of_no_word_of_the_prompt(
         "        sums[masked] += loss * (len(whole) - before); counts[masked] += len(whole) - before\n"
         "print(json.dumps([total / count for total, count in zip(sums, counts)]))\n"
     )
-    arguments = [sys.executable, "-c", code, sft.path, json.dumps(rows)]
-    done = subprocess.run(arguments, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, sft.path, json.dumps(rows)], capture_output=True, check=True
+    )
     of_completions, of_all = json.loads(done.stdout)
     assert made.metrics["first"]["loss"] == pytest.approx(of_completions, abs=1e-3)
     assert abs(of_all - of_completions) > 0.1

@@ -109,7 +109,7 @@ def calibrated(found: Calibration) -> str:
     lines = [
         {
             "labels of": f"{one.low:.2f} to {one.high:.2f}",
-            "mean": f"{one.mean:.3f}",
+            "mean": _decimals(one.mean),
             "right": _share(one.right),
         }
         for one in found.bins
