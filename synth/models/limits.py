@@ -1,9 +1,9 @@
 """How much of a provider is used at once: a lane for each address, key and model, that all steps share.
 
 A call enters its lane when nothing forbids it: there is a place among those in flight, the rate allows one
-more, and the provider has not asked to be left alone. How many places there are is learned. The number
-grows fast until the provider first refuses; each episode of refusals costs one cut, however many calls it hit;
-the number at which that happened is remembered, neared slowly and passed carefully, and forgotten once it has
+more, and the provider has not asked to be left alone. How many places there are is learned. The number grows
+fast until the provider first refuses; each episode of refusals costs one cut, however many calls it hit; the
+number at which that happened is remembered, neared slowly and passed carefully, and forgotten once it has
 been passed by a tenth. Only the first answer to a call that found all places taken is a reason for more. A
 provider that refuses everything is left alone for a while, then asked by one call.
 
