@@ -2,8 +2,9 @@
 
 Three sides ask the same questions, as many at once: a bare aiohttp loop and the `openai` SDK, which keep
 nothing, and a run of a pipeline: rows, durable ledger, version. The server is a process of its own and
-answers at once, or after a log-normal time that the question decides. Rounds are interleaved, and what is printed are
-ratios and CPU time of this process with their spread; seconds on this machine mean nothing elsewhere.
+answers at once, or after a log-normal time that the question decides. Rounds are interleaved, and what is
+printed are ratios and CPU time of this process with their spread; seconds on this machine mean nothing
+elsewhere.
 """
 
 import argparse

@@ -57,8 +57,7 @@ def _verb_nouns(known: Mapping[str, Any] | None, console: Console) -> None:
         tell(
             console,
             f"{known['with_both']} of {known.get('looked_at', 'the')} instructions have both; these cover "
-            f"{known['covered']:.0%}."
-            + (f" Counts may be too low by up to {lost}." if lost else ""),
+            f"{known['covered']:.0%}." + (f" Counts may be too low by up to {lost}." if lost else ""),
         )
 
 
