@@ -17,7 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from synth import estimate, tables
+from synth import assets, estimate, tables
+from synth.audit.contamination import contamination
 from synth.models.client import totals
 from synth.models.spending import Amount
 from synth.pipeline import Pipeline
@@ -130,6 +131,7 @@ def report(finished: Finished, watch: Watch, pipeline: Pipeline, console: Consol
     """What a run came to, for a person."""
     dataset(finished.version, watch, console)
     held_out(finished.held_out, console)
+    contaminated(finished.version, pipeline, console)
     cautions = {provider.caution for provider in pipeline.providers.values() if provider.caution}
     for caution in sorted(cautions):
         tell(console, f"\n{caution}")
@@ -224,6 +226,17 @@ def held_out(measured: tuple[HeldOut, ...], console: Console) -> None:
             change,
         )
     console.print(table)
+
+
+def contaminated(version: Version, pipeline: Pipeline, console: Console) -> None:
+    """How many of the prompts that were trained on hold most of a prompt that models are measured on."""
+    if not pipeline.evaluate:
+        return
+    pairs = assets.find("seeds", pipeline.evaluate.pairs, pipeline.folder)
+    found = contamination(version, [training.view for training in pipeline.train], pairs)
+    said = f"{found.found} of {found.prompts} training prompts hold most of one of {found.held_out} held-out"
+    remedy = f"; leave them out with `decontaminate: {{held_out: {pipeline.evaluate.pairs}}}`"
+    tell(console, f"\ncontamination: {said} prompts{remedy if found.found else ''}")
 
 
 def _interval(interval: Any, form: str) -> str:

@@ -19,10 +19,11 @@ from pydantic import Field
 from synth.errors import Filtered
 from synth.filters.curate import prompts_in
 from synth.rouge import tokens
-from synth.rows import Row
+from synth.rows import Message, Row
 from synth.step import Bench, Each, Names
 
 GRAM = 8
+MOST = 0.5
 
 _Run = tuple[str, ...]
 
@@ -53,6 +54,10 @@ class HeldOut:
                 matched[number].update(range(start, start + GRAM))
         return max((len(words) / self._sizes[number] for number, words in matched.items()), default=0.0)
 
+    def is_held_by(self, prompt: Sequence[Message], share: float = MOST) -> bool:
+        """Whether what users say in one `prompt` holds more than `share` of a test prompt."""
+        return self.share([message.content for message in prompt if message.role == "user"]) > share
+
 
 class Decontaminate(Each):
     """Keep rows that do not hold a prompt of a test set.
@@ -65,13 +70,13 @@ class Decontaminate(Each):
         description="a file with the prompts of a test set, under `prompt` or `instruction`"
     )
     share: float = Field(
-        0.5, ge=0, lt=1, description="how much of a test prompt a row may hold, as a part of its words"
+        MOST, ge=0, lt=1, description="how much of a test prompt a row may hold, as a part of its words"
     )
 
     async def each(self, row: Row, bench: Bench) -> AsyncGenerator[Row]:
         """Yield `row`, or drop it."""
         known = bench.file("seeds", self.held_out, _read)
-        if known.share([message.content for message in row.prompt if message.role == "user"]) > self.share:
+        if known.is_held_by(row.prompt, self.share):
             raise Filtered("contaminated")
         yield row
 
