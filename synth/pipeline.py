@@ -18,6 +18,7 @@ from synth.mistakes import At, dotted, sentence
 from synth.models.base import Budget, Provider, Usage
 from synth.models.client import SAMPLING
 from synth.models.embedded.weights import locate
+from synth.models.ledger_file import Synchronous
 from synth.registry import Group
 from synth.step import Names, Step, marks
 from synth.store.version import DatasetSpec
@@ -26,7 +27,7 @@ from synth.train.base import Training
 from synth.train.held_out import read_pairs
 from synth.yamlfile import YamlFile
 
-KEYS = ("name", "seed", "models", "steps", "dataset", "budget", "train", "evaluate", "publish")
+KEYS = ("name", "seed", "models", "steps", "dataset", "budget", "ledger", "train", "evaluate", "publish")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 LICENSE = r"^[a-z0-9][a-z0-9.-]*\z"
 
@@ -51,6 +52,14 @@ class Evaluate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     pairs: str = "held_out_pairs"
+
+
+class LedgerSettings(BaseModel):
+    """The ``ledger:`` section. With `normal`, a power loss may take the newest records; a kill never does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    synchronous: Synchronous = "full"
 
 
 class Publish(BaseModel):
@@ -82,6 +91,7 @@ class Pipeline:
     steps: tuple[Step, ...]
     dataset: DatasetSpec
     budget: Budget | None = None
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     train: tuple[Training, ...] = ()
     evaluate: Evaluate | None = None
     publish: Publish | None = None
@@ -146,6 +156,7 @@ class _Reader:
             steps=tuple(steps.values()),
             dataset=self._dataset(name, top, list(steps.values())),
             budget=self._budget(top, models),
+            ledger=self._ledger(top),
             train=tuple(train.values()),
             evaluate=self._evaluate(top, list(train.values())),
             publish=self._build(Publish, top["publish"], ("publish",)) if "publish" in top else None,
@@ -187,6 +198,10 @@ class _Reader:
             self._say(f"seed: expected a whole number, found {seed!r}", ("seed",))
             return 0
         return seed
+
+    def _ledger(self, top: Mapping[str, Any]) -> LedgerSettings:
+        section = self._build(LedgerSettings, top["ledger"], ("ledger",)) if "ledger" in top else None
+        return section or LedgerSettings()
 
     def _model(self, name: str) -> Provider | None:
         at: At = ("models", name)

@@ -150,7 +150,8 @@ async def _opened(
     be bought; everything is closed whatever happens.
     """
     with _thrown_away(project.scratch(pipeline.name)) as scratch:
-        ledger, flying, journal = Ledger(project.ledger), Once(), Journal(scratch / "fates.sqlite")
+        ledger = Ledger(project.ledger, pipeline.ledger.synchronous)
+        flying, journal = Once(), Journal(scratch / "fates.sqlite")
         watch.journal, watch.accounts = journal, journal.accounts
         providers = pipeline.providers
         lanes, spending = _lanes(providers.values()), _spending(pipeline, project)

@@ -5,7 +5,8 @@ at any instant loses at most the calls in flight. Final failures are outcomes to
 `supersede_failures` sets them aside, so that the next run asks again.
 
 SQLite in WAL mode: one writer at a time, any number of readers, several runs sharing one file. A thread
-commits in groups: all that waits when a commit begins goes into it.
+commits in groups: all that waits when a commit begins goes into it. How the file is opened, and how damage
+to it is noticed, is in `ledger_file`.
 """
 
 import asyncio
@@ -13,35 +14,38 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from synth import errors
 from synth.errors import RowError, StorageError
 from synth.models.base import Reply
+from synth.models.ledger_file import (
+    ADD,
+    COLUMNS,
+    Newest,
+    Synchronous,
+    connect,
+    damaged,
+    failure,
+    prepare,
+)
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS outcomes (
-    key TEXT PRIMARY KEY,
-    failed INTEGER NOT NULL,     -- 0: `outcome` is a reply, 1: a final failure
-    request BLOB NOT NULL,       -- the fields that the key was made from, JSON
-    outcome BLOB NOT NULL,       -- JSON
-    attempts BLOB NOT NULL,      -- why earlier attempts failed, JSON list of sentences
-    latency_s REAL NOT NULL,
-    usd REAL,                    -- NULL: price unknown
-    at TEXT NOT NULL             -- UTC, a label only
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS superseded AS SELECT * FROM outcomes WHERE 0;
-"""
-COLUMNS = "key, failed, request, outcome, attempts, latency_s, usd, at"
 GROUP = 256
 
+# A row of the table, in the order of `COLUMNS`.
+Columns = tuple[str, int, bytes, bytes, bytes, float, float | None, str]
+
 _replies = TypeAdapter(Reply)
+
+
+class Unreadable(Exception):
+    """A record is there, and says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,36 +78,48 @@ class Outcome:
 
 
 class Ledger:
-    """The ledger at `path`, made if it is not there. Use from one event loop; `close` it."""
+    """The ledger at `path`, made if it is not there. Use from one event loop; `close` it.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Args:
+        synchronous: "full": what is recorded survives a power loss; "normal": it survives a kill.
+
+    Raises:
+        StorageError: it cannot be opened, or is damaged; the message says what to do.
+    """
+
+    def __init__(self, path: Path, synchronous: Synchronous = "full") -> None:
+        self._path, self._synchronous = path, synchronous
+        prepare(path)
+        self._newest = Newest(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._connect()) as db:
-                db.executescript(SCHEMA)
-            path.chmod(0o600)
             self._reader = self._connect()
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"cannot open the ledger {path}: {error}") from error
+        except sqlite3.Error as error:
+            raise failure(path, "cannot open", error) from error
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._broken: Exception | None = None
+        self._broken: StorageError | None = None
         self._writer = threading.Thread(target=self._serve, name="ledger", daemon=True)
         self._writer.start()
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=60, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        return db
+        return connect(self._path, self._synchronous)
+
+    @contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        """Errors of SQLite inside the block are said in our words."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise failure(self._path, what, error) from error
 
     def find(self, key: str) -> Outcome | None:
         """The outcome recorded under `key`, if there is one."""
         try:
             row = self._reader.execute(f"SELECT {COLUMNS} FROM outcomes WHERE key = ?", (key,)).fetchone()
+            return read(row) if row else None
         except sqlite3.Error as error:
-            raise StorageError(f"the ledger {self._path} cannot be read: {error}") from error
-        return _read(row) if row else None
+            raise failure(self._path, "cannot read", error) from error
+        except Unreadable as error:
+            raise damaged(self._path, str(error)) from error
 
     async def record(self, outcome: Outcome) -> bool:
         """Return once `outcome` is on disk; False if there may be another under its key, which stays.
@@ -112,10 +128,10 @@ class Ledger:
             StorageError: it is not; then nothing is recorded any more.
         """
         if self._broken:
-            raise StorageError(f"the ledger {self._path} cannot be written: {self._broken}")
+            raise StorageError(str(self._broken))
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        self._waiting.put(_Waiting(_columns(outcome), loop, done))
+        self._waiting.put(_Waiting(columns(outcome), loop, done))
         return await asyncio.shield(done)
 
     def _serve(self) -> None:
@@ -124,10 +140,10 @@ class Ledger:
                 try:
                     is_new = self._commit(db, group)
                 except sqlite3.Error as error:
-                    self._broken = error
-                    failure = StorageError(f"the ledger {self._path} cannot be written: {error}")
-                    _tell(group, failure)
+                    self._broken = failure(self._path, "cannot write", error)
+                    _tell(group, self._broken)
                 else:
+                    self._newest.key = group[-1].values[0]
                     _tell(group, is_new)
 
     def _group(self) -> list["_Waiting"]:
@@ -150,10 +166,7 @@ class Ledger:
         before = db.total_changes
         db.execute("BEGIN IMMEDIATE")
         try:
-            db.executemany(
-                f"INSERT OR IGNORE INTO outcomes ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [waiting.values for waiting in group],
-            )
+            db.executemany(ADD, [waiting.values for waiting in group])
             db.execute("COMMIT")
             return db.total_changes - before == len(group)
         except sqlite3.Error:
@@ -163,7 +176,7 @@ class Ledger:
 
     def supersede_failures(self, keys: Sequence[str]) -> int:
         """Set the failures under `keys` aside, so that they are asked again. Returns how many there were."""
-        with closing(self._connect()) as db:
+        with self._said("cannot write"), closing(self._connect()) as db:
             db.execute("BEGIN IMMEDIATE")
             db.execute("CREATE TEMP TABLE asked AS SELECT key FROM outcomes WHERE 0")
             db.executemany("INSERT INTO asked VALUES (?)", [(key,) for key in keys])
@@ -175,8 +188,12 @@ class Ledger:
 
     def __iter__(self) -> Iterator[Outcome]:
         """Every outcome, in the order of keys."""
-        for row in self._reader.execute(f"SELECT {COLUMNS} FROM outcomes ORDER BY key"):
-            yield _read(row)
+        with self._said("cannot read"):
+            for row in self._reader.execute(f"SELECT {COLUMNS} FROM outcomes ORDER BY key"):
+                try:
+                    yield read(row)
+                except Unreadable as error:
+                    raise damaged(self._path, str(error)) from error
 
     def close(self) -> None:
         """Commit what waits, and stop."""
@@ -189,7 +206,7 @@ class Ledger:
 class _Waiting:
     """A row of the table, and whom to tell when it is on disk."""
 
-    values: tuple[object, ...]
+    values: Columns
     loop: asyncio.AbstractEventLoop
     done: "asyncio.Future[bool]"
 
@@ -209,7 +226,8 @@ def _tell(group: Sequence[_Waiting], result: bool | Exception) -> None:
         group[0].loop.call_soon_threadsafe(tell)
 
 
-def _columns(outcome: Outcome) -> tuple[object, ...]:
+def columns(outcome: Outcome) -> Columns:
+    """`outcome` as a row of the table, recorded now."""
     error = outcome.error
     body = (
         {"error": type(error).__name__, "message": str(error), "hint": error.hint} if error else outcome.reply
@@ -226,22 +244,33 @@ def _columns(outcome: Outcome) -> tuple[object, ...]:
     )
 
 
-def _read(row: tuple[str, int, bytes, bytes, bytes, float, float | None, str]) -> Outcome:
+def read(row: Columns) -> Outcome:
+    """The outcome in a row of the table.
+
+    Raises:
+        Unreadable: it does not read back.
+    """
     key, failed, request, body, attempts, latency_s, usd, at = row
-    return Outcome(
-        key=key,
-        request=request,
-        reply=None if failed else _replies.validate_json(body),
-        error=_error(orjson.loads(body)) if failed else None,
-        attempts=tuple(orjson.loads(attempts)),
-        latency_s=latency_s,
-        usd=usd,
-        at=at,
-    )
+    try:
+        return Outcome(
+            key=key,
+            request=request,
+            reply=None if failed else _replies.validate_json(body),
+            error=_error(orjson.loads(body)) if failed else None,
+            attempts=tuple(orjson.loads(attempts)),
+            latency_s=latency_s,
+            usd=usd,
+            at=at,
+        )
+    except (ValidationError, ValueError, TypeError, KeyError) as error:
+        said = str(error).splitlines()[0]
+        raise Unreadable(f"what is recorded under {key[:12]} does not read back: {said}") from error
 
 
 def _error(body: dict[str, str]) -> RowError:
     kind = getattr(errors, body["error"], RowError)
-    error: RowError = kind(body["message"])
+    if not (isinstance(kind, type) and issubclass(kind, RowError)):
+        kind = RowError
+    error = kind(body["message"])
     error.hint = body["hint"]
     return error
