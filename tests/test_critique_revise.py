@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from conftest import Make, ReadPipeline, WriteLines
 from provider_server import Body, Fault, ProviderServer
@@ -191,6 +192,27 @@ async def test_an_empty_critique_is_kept_as_one_and_the_revision_asked_for_all_t
     assert len(bodies) == ROWS * 5
     assert {line["critique"] for line in version.rows("critiques")} == {""}
     assert {line["flag"] for line in version.rows("critiques")} == {None}
+
+
+async def test_a_critique_that_is_cut_off_is_used_as_far_as_it_goes_and_counted(revised: Run) -> None:
+    def cut(body: Body) -> str | Body:
+        if not last(body).startswith("Critique by") or "thing 2" not in body["messages"][0]["content"]:
+            return usual(body)
+        said = {"role": "assistant", "content": "It is too"}
+        choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": "length"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        about = {"id": "x", "object": "chat.completion", "created": 0, "model": "x"}
+        return about | {"choices": [choice], "usage": usage}
+
+    version, bodies = await revised("rounds: 2", cut, views="[sft, critiques, conversations]")
+    assert len(bodies) == ROWS * 5
+    lines = list(version.rows("critiques"))
+    assert [line["critique"] for line in lines].count("It is too") == 2
+    assert len(list(version.rows("sft"))) == 2 * ROWS
+    facts = [orjson.loads(line["facts"]).get("critique_revise") for line in version.rows("conversations")]
+    assert sorted(facts, key=str) == sorted([{"critiques_cut_off": [1, 2]}] + [None] * (ROWS - 1), key=str)
+    flags = [each["flags"] for each in version.statistics["principles"].values()]
+    assert sum((Counter(each) for each in flags), Counter[str]()) == {"cut_off_critique": 2}
 
 
 @pytest.mark.parametrize("said", ["NOTHING", "Nothing.", " *nothing* "])

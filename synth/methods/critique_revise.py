@@ -10,7 +10,8 @@ As in section 3.5, ``critique: false`` asks for the revision at once. ``stop_if_
 paper: the critique may then say that it finds nothing, which ends the rounds.
 
 Differs: the critique and the revision are turns of a chat rather than raw text, since it is meant for chat
-models; examples are off unless asked for; and an empty revision ends the rounds.
+models; examples are off unless asked for; an empty revision ends the rounds; and a critique that is cut off
+at `max_tokens` is used as far as it goes, and said to be so in the row's facts.
 """
 
 from collections.abc import AsyncGenerator
@@ -25,6 +26,7 @@ from synth.rows import APART, Answer, Message, Row
 from synth.step import Bench, ConstitutionName, Each, ModelName, Names
 
 NOTHING = "NOTHING"
+CUT_OFF = "critiques_cut_off"  # the fact that names the revisions, by their places among a row's answers
 
 ExamplesName = Annotated[str, Names("seeds", critique_examples.read)]
 
@@ -49,18 +51,24 @@ class CritiqueRevise(Each):
         """Yield `row` with its revisions."""
         if not row.answers:
             raise Filtered("no_answer")
+        cut_off: list[int] = []
         for number in range(self.rounds):
             if not row.answers[-1].text:
                 break
-            revised = await self._revised(row, number, bench)
+            faults, revised = await self._revised(row, number, bench)
             if revised is None:
                 row = row.noted(bench.step, nothing_found_in_round=number + 1)
                 break
             row = row.answered(revised)
-        yield row
+            if faults.finish == "length":
+                cut_off.append(len(row.answers) - 1)
+        yield row.noted(bench.step, **{CUT_OFF: cut_off}) if cut_off else row
 
-    async def _revised(self, row: Row, number: int, bench: Bench) -> Answer | None:
-        """The revision of the last answer in round `number`, from 0; None if nothing was found to revise."""
+    async def _revised(self, row: Row, number: int, bench: Bench) -> tuple[Answer, Answer | None]:
+        """The critique of the last answer in round `number`, from 0, and the revision.
+
+        The critique is empty if none was asked for; there is no revision if it found nothing.
+        """
         principle = bench.constitution(self.constitution).draw(bench.chance(row.id, number))
         chat = [*self._shown(bench), *row.prompt, Message("assistant", row.answers[-1].text)]
         faults = Answer("")
@@ -68,11 +76,11 @@ class CritiqueRevise(Each):
             chat.append(Message("user", self._critique_request(principle, bench)))
             faults = await self._say(chat, row, bench)
             if self.stop_if_nothing_found and says_nothing(faults.text):
-                return None
+                return faults, None
             chat.append(Message("assistant", faults.text))
         chat.append(Message("user", self._revision_request(principle, bench)))
         better = await self._say(chat, row, bench)
-        return Answer(
+        revised = Answer(
             text=better.text,
             step=bench.step,
             parent=len(row.answers) - 1,
@@ -82,6 +90,7 @@ class CritiqueRevise(Each):
             calls=faults.calls + better.calls,
             model=self.model,
         )
+        return faults, revised
 
     def _critique_request(self, principle: Principle, bench: Bench) -> str:
         return bench.prompt("critique_revise/critique.md").fill(

@@ -9,12 +9,13 @@ pair counts for the principle of the last round.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from synth import rouge
 from synth.labels import Label, judged_pairs, label
+from synth.methods.critique_revise import CUT_OFF
 from synth.rows import Judgment, Row
 from synth.store.counters import Mean
 from synth.store.harmless import is_harmless
@@ -31,7 +32,7 @@ class Principle:
     Attributes:
         drawn: its revisions; `changed` of them are neither equal to the answer before nor empty.
         change: how far they are from the answer before, in [0, 1]; `length`: their words over its words.
-        flags: as in the view `critiques`.
+        flags: as in the view `critiques`; and ``cut_off_critique`` where the model did not end the critique.
         harmless: revisions on prompts that are marked as harmless; `refused`: those of them that look like
             refusals, and `newly_refused` where the answer before did not.
         verdicts: what judges said of revision and original, one of `VERDICTS` a pair and judge.
@@ -55,6 +56,9 @@ class Principle:
         odd = flag(revision, before)
         if odd:
             self.flags[odd] += 1
+        facts = row.facts.get(revision.step)
+        if isinstance(facts, Mapping) and number in facts.get(CUT_OFF, ()):
+            self.flags["cut_off_critique"] += 1
         if revision.text:
             self.changed += revision.text != before
             self.change.add(1 - rouge.f_measure(rouge.tokens(before), rouge.tokens(revision.text)))
