@@ -2,7 +2,7 @@
 
 Only typer is imported here; every verb imports what it needs, so that ``--help`` costs nothing. Exit codes:
 0 done, 1 failed, 2 a file or an option needs an edit, 3 the provider refuses the run, 4 the budget is spent,
-5 storage, 130 interrupted.
+5 storage, 130 interrupted, 143 asked to end.
 """
 
 import asyncio
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from synth.pipeline import Pipeline
+    from synth.signals import Stop
+
+GRACE_S = 30.0
 
 app = typer.Typer(
     name="synth",
@@ -39,6 +42,7 @@ PipelineFile = Annotated[str, typer.Argument(metavar="PIPELINE", help="a pipelin
 VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="a version's folder, NAME/v3, or NAME")]
 Limit = Annotated[int | None, typer.Option(min=1, help="begin at most so many rows in every source")]
 ConstitutionFile = Annotated[str, typer.Argument(help="a constitution file, or the name of one")]
+Grace = Annotated[float, typer.Option(min=0, help="seconds that calls in flight may take once it is to stop")]
 AllowCode = Annotated[bool, typer.Option(help="run Python modules of yours that the pipeline names")]
 
 
@@ -53,20 +57,41 @@ def main() -> int:
     except Exception as error:
         # A mistake of the command line: by Typer's release, its class is click's or a private copy of that.
         if not hasattr(error, "format_message"):
+            _say_how_to_go_on()
             raise
         print(f"synth: {error.format_message()}", file=sys.stderr)
         code = 2
-    if code and sys.argv[1:2] in (["run"], ["retry"]):
-        print(
-            f"What was bought is kept. Go on with: {shlex.join(['python', '-m', 'synth', *sys.argv[1:]])}",
-            file=sys.stderr,
-        )
+    if code:
+        _say_how_to_go_on()
     return code
 
 
+def _say_how_to_go_on() -> None:
+    if sys.argv[1:2] in (["run"], ["retry"]):
+        _complain(_how_to_go_on())
+
+
+def _how_to_go_on() -> str:
+    return f"What was bought is kept. Go on with: {shlex.join(['python', '-m', 'synth', *sys.argv[1:]])}"
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 @app.command()
-def run(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = False) -> None:
+def run(
+    pipeline: PipelineFile, limit: Limit = None, grace: Grace = GRACE_S, allow_code: AllowCode = False
+) -> None:
     """Make the dataset, train on it, measure, publish: all that PIPELINE asks for. Resumes by itself."""
+    from synth.signals import Stop
+
+    stop = Stop(grace, _complain, _how_to_go_on())
+    with stop.listening():
+        _run(pipeline, limit, allow_code, stop)
+
+
+def _run(pipeline: str, limit: int | None, allow_code: bool, stop: "Stop") -> None:
     from synth import screen
     from synth.run import Watch
     from synth.run import run as whole
@@ -75,7 +100,7 @@ def run(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = Fal
     watch, console = Watch(), _console()
     try:
         with screen.Progress(watch, read, limit, console).shown():
-            finished = asyncio.run(whole(read, _project(), watch, limit))
+            finished = asyncio.run(whole(read, _project(), watch, limit, stop))
     except SynthError:
         if watch.version:  # what was made before the failure is there, and worth seeing
             screen.dataset(watch.version, watch, console)
@@ -84,13 +109,18 @@ def run(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = Fal
 
 
 @app.command()
-def retry(pipeline: PipelineFile, limit: Limit = None, allow_code: AllowCode = False) -> None:
+def retry(
+    pipeline: PipelineFile, limit: Limit = None, grace: Grace = GRACE_S, allow_code: AllowCode = False
+) -> None:
     """Ask again what failed for good on an earlier run, then run PIPELINE."""
     from synth.run import supersede
+    from synth.signals import Stop
 
-    count = asyncio.run(supersede(_read(pipeline, allow_code), _project(), limit))
-    print(f"{count} failures are asked again")
-    run(pipeline, limit, allow_code)
+    stop = Stop(grace, _complain, _how_to_go_on())
+    with stop.listening():
+        failures = supersede(_read(pipeline, allow_code), _project(), limit)
+        print(f"{asyncio.run(stop.obeyed(failures))} failures are asked again")
+        _run(pipeline, limit, allow_code, stop)
 
 
 @app.command()

@@ -10,6 +10,7 @@
   - ProviderError        the whole run is refused: wrong key, no credit, no such model; exit code 3
   - BudgetSpent          the next call may cost more than is left; exit code 4
   - StorageError         a file of ours cannot be written or read; exit code 5
+  - Interrupted          a signal stopped the run; exit code 130 or 143
   - NotBought            not in the ledger, and `synth plan` buys nothing
 
 `Filtered` is no error: it is how a step says why it drops a row.
@@ -112,6 +113,14 @@ class StorageError(SynthError):
     """A file of ours cannot be written or read."""
 
     exit_code = 5
+
+
+class Interrupted(SynthError):
+    """A signal stopped the run; what was bought is kept."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]
 
 
 class NotBought(SynthError):

@@ -5,7 +5,6 @@ in the ledger, so what was bought is found and the rest is bought; a version and
 by what they are made from. Nothing else is kept of a run.
 """
 
-import asyncio
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
@@ -29,10 +28,12 @@ from synth.project import Project
 from synth.publish import hub
 from synth.publish.hub import Published
 from synth.rows import Row
+from synth.signals import Stop, in_thread
 from synth.spool import Spool
 from synth.step import Bench
 from synth.store.version import Version, commit
 from synth.stream import Once
+from synth.train import child
 from synth.train.held_out import HeldOut, compare
 from synth.train.run import Trained, train
 
@@ -75,39 +76,51 @@ class Finished:
     published: Published | None = None
 
 
-async def run(pipeline: Pipeline, project: Project, watch: Watch, limit: int | None = None) -> Finished:
-    """Everything that the file asks for, in its order.
+async def run(
+    pipeline: Pipeline, project: Project, watch: Watch, limit: int | None = None, stop: Stop | None = None
+) -> Finished:
+    """Everything that the file asks for, in its order, unless `stop` ends it.
 
     Raises:
         SynthError: as `make`, and the training and publishing.
     """
+    stop = stop or Stop()
+    return await stop.obeyed(_whole(pipeline, project, watch, limit, stop))
+
+
+async def _whole(
+    pipeline: Pipeline, project: Project, watch: Watch, limit: int | None, stop: Stop
+) -> Finished:
     with project.lock(pipeline.name):
-        version = watch.version = await make(pipeline, project, watch, limit)
-        trained = await asyncio.to_thread(train_on, version, pipeline, project, watch)
-        held_out = await asyncio.to_thread(evaluate, trained, pipeline, project, watch)
+        version = watch.version = await make(pipeline, project, watch, limit, stop)
+        trained = await in_thread(lambda: train_on(version, pipeline, project, watch), child.end)
+        held_out = await in_thread(lambda: evaluate(trained, pipeline, project, watch), child.end)
         published = None
         if pipeline.publish:
             watch.phase = "publishing"
-            private = pipeline.publish.private
-            published = await asyncio.to_thread(
-                hub.publish, version.path, pipeline.publish.repo, private=private
-            )
+            repo, private = pipeline.publish.repo, pipeline.publish.private
+            published = await in_thread(lambda: hub.publish(version.path, repo, private=private))
         return Finished(version, trained, held_out, published)
 
 
-async def make(pipeline: Pipeline, project: Project, watch: Watch, limit: int | None = None) -> Version:
+async def make(
+    pipeline: Pipeline, project: Project, watch: Watch, limit: int | None = None, stop: Stop | None = None
+) -> Version:
     """Run the steps of `pipeline` and commit what comes out.
 
     Args:
         limit: how many rows a source may begin, None for all.
+        stop: once it is asked for, no call is begun and no version committed.
 
     Raises:
         SynthError: no row came out, or the run cannot go on; what was bought is kept.
     """
-    async with _opened(pipeline, project, watch, limit) as (journal, going):
+    stop = stop or Stop()
+    async with _opened(pipeline, project, watch, limit, stop) as (journal, going):
         watch.phase = MAKING
-        with closing(Spool(project.scratch(pipeline.name) / "out.sqlite")) as rows:
+        with closing(Spool(project.scratch(pipeline.name) / "out.sqlite", stop.check)) as rows:
             await _drain(going, rows.add)
+            stop.check()
             watch.phase = "committing"
             if not len(rows):
                 raise SynthError(f"no row reached the end of the pipeline: {_drops(watch.accounts)}")
@@ -119,7 +132,7 @@ async def plan(pipeline: Pipeline, project: Project, limit: int | None = None) -
     """Follow `pipeline` as far as the ledger reaches, and buy nothing."""
     watch = Watch()
     with project.lock(pipeline.name):
-        async with _opened(pipeline, project, watch, limit, buying=False) as (_, going):
+        async with _opened(pipeline, project, watch, limit, None) as (_, going):
             await _drain(going, lambda row: None)
     return watch
 
@@ -142,12 +155,12 @@ async def _drain(going: AsyncGenerator[Row], keep: Callable[[Row], None]) -> Non
 
 @asynccontextmanager
 async def _opened(
-    pipeline: Pipeline, project: Project, watch: Watch, limit: int | None, *, buying: bool = True
+    pipeline: Pipeline, project: Project, watch: Watch, limit: int | None, stop: Stop | None
 ) -> AsyncIterator[tuple[Journal, AsyncGenerator[Row]]]:
     """What a run stands on, for as long as it runs: ledger, journal, models and the bench that holds them.
 
-    Gives the journal, and the rows that come out of the chained steps. A provider is opened only if calls may
-    be bought; everything is closed whatever happens.
+    Gives the journal, and the rows that come out of the chained steps. Calls are bought until `stop`; without
+    one none is bought, and no provider opened. Everything is closed whatever happens.
     """
     with _thrown_away(project.scratch(pipeline.name)) as scratch:
         ledger = Ledger(project.ledger, pipeline.ledger.synchronous)
@@ -164,12 +177,13 @@ async def _opened(
                 tallies=watch.tallies,
                 flying=flying,
                 spending=spending,
-                buying=buying,
+                buying=stop is not None,
+                stop=stop or Stop(),
             )
             for name, provider in providers.items()
         }
         try:
-            for provider in providers.values() if buying else ():
+            for provider in providers.values() if stop else ():
                 provider.listen(lanes[provider.lane].hear)
                 await provider.open()
             bench = _bench(pipeline, models, journal, scratch, limit)

@@ -1,7 +1,7 @@
 """Rows on disk, read back in the order of their ids: how a step sees all rows in little memory."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from synth.errors import StorageError
@@ -22,10 +22,14 @@ def scratch(path: Path) -> sqlite3.Connection:
 
 
 class Spool:
-    """A set of rows by id, in a file that is thrown away with the run."""
+    """A set of rows by id, in a file that is thrown away with the run.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Args:
+        check: is called before each row that is read back, and raises if the reading is to end.
+    """
+
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
+        self._path, self._check = path, check
         self._db = scratch(path)
         self._db.execute("CREATE TABLE rows (id TEXT PRIMARY KEY, root TEXT, body BLOB) WITHOUT ROWID")
         self._db.execute("BEGIN")
@@ -52,6 +56,7 @@ class Spool:
     def __iter__(self) -> Iterator[Row]:
         """The rows in the order of their ids."""
         for (body,) in self._db.execute("SELECT body FROM rows ORDER BY id"):
+            self._check()
             yield from_json(body)
 
     def roots(self) -> list[str]:

@@ -259,7 +259,7 @@ def test_an_interrupted_run_leaves_with_130_and_says_how_to_go_on(tmp_path: Path
         slow.replace("constitution: mine", "constitution: harmless"), encoding="utf-8"
     )
     child = subprocess.Popen(
-        [sys.executable, "-m", "synth", "run", "slow.yaml"],
+        [sys.executable, "-m", "synth", "run", "slow.yaml", "--grace", "0.2"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

@@ -24,6 +24,7 @@ from synth.models.ledger import Ledger, Outcome
 from synth.models.limits import LONGEST_PAUSE_S, Lane
 from synth.models.spending import Amount, Spending, worst
 from synth.rows import Message
+from synth.signals import Stop
 from synth.stream import Once
 
 TRIES = 8
@@ -101,6 +102,7 @@ class Model:
         flying: equal calls in flight are one call; shared by the whole run.
         spending: the account that a budget is held against; None without a budget.
         buying: False if nothing may be bought, as for `synth plan`.
+        stop: whether the run is to end; shared by the whole run.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Model:
     flying: Once = field(default_factory=Once)
     spending: Spending | None = None
     buying: bool = True
+    stop: Stop = field(default_factory=Stop)
     step: str = ""
 
     def for_step(self, step: str) -> "Model":
@@ -213,7 +216,8 @@ class Model:
         self, request: Request, asked: Outcome, failures: Sequence[Transient], began: float
     ) -> Outcome:
         """Ask once. The place is free when the reply is on disk, so a kill costs those in flight at most."""
-        async with self._reserved(request) as paid, self.lane.admitted(self.step, most(request)) as ticket:
+        lane = self.lane.admitted(self.step, most(request))
+        async with lane as ticket, self.stop.call(), self._reserved(request) as paid:
             reply = keepable(await self.provider.answer(request))
             usd = self.provider.cost_usd(reply.usage)
             paid(Amount(1, reply.usage.prompt + reply.usage.completion, usd or 0.0))

@@ -19,6 +19,7 @@ from synth.models.embedded.child import command, environment, private_stdout
 Say = Callable[[Mapping[str, Any]], None]
 
 _LAST_LINES = 15
+_running: "set[subprocess.Popen[bytes]]" = set()
 
 
 def listen(module: str, spec: Mapping[str, Any], log: Path) -> Iterator[dict[str, Any]]:
@@ -39,6 +40,7 @@ def listen(module: str, spec: Mapping[str, Any], log: Path) -> Iterator[dict[str
             env=environment() | {"HF_DATASETS_OFFLINE": "1", "WANDB_DISABLED": "true"},
         )
     assert process.stdout
+    _running.add(process)
     try:
         _tell(process, spec)
         for line in process.stdout:
@@ -49,9 +51,16 @@ def listen(module: str, spec: Mapping[str, Any], log: Path) -> Iterator[dict[str
         if code := process.wait():
             raise SynthError(f"{module} ended with code {code}; {log}:\n{last_lines(log)}")
     finally:
+        _running.discard(process)
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def end() -> None:
+    """Kill whatever is listened to, in whatever thread."""
+    for process in list(_running):
+        process.kill()
 
 
 def _tell(process: subprocess.Popen[bytes], spec: Mapping[str, Any]) -> None:
