@@ -1,11 +1,14 @@
 """The folder in which everything of a user's is kept: the ledger, datasets, models."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 from filelock import FileLock, Timeout
 
 from synth.errors import StorageError, UserError
@@ -48,19 +51,51 @@ class Project:
             UserError: another process holds it.
             StorageError: the folder cannot be written.
         """
-        path = self.scratch(name).with_suffix(".lock")
+        path = self.scratch(name).with_name(f"{name}.lock")
+        companion = path.with_suffix(".holder")
         lock = FileLock(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise UserError(f"another run of the pipeline {name!r} is going on (it holds {path})") from error
+            raise UserError(
+                f"another run of the pipeline {name!r} is going on{_holder(companion)}; it holds {path}"
+            ) from error
         except OSError as error:
-            raise StorageError(f"cannot write to {path.parent}: {error.strerror}") from error
+            raise _cannot_write(path.parent, error) from error
         try:
-            yield
+            with _named(companion):
+                yield
         finally:
             lock.release()
+
+
+@contextmanager
+def _named(companion: Path) -> Iterator[None]:
+    """Say in `companion` who holds the lock. What a crash leaves there decides nothing: the lock does."""
+    since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    who = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    try:
+        companion.write_bytes(orjson.dumps(who))
+    except OSError as error:
+        raise _cannot_write(companion.parent, error) from error
+    try:
+        yield
+    finally:
+        companion.unlink(missing_ok=True)
+
+
+def _cannot_write(folder: Path, error: OSError) -> StorageError:
+    return StorageError(f"cannot write to {folder}: {error.strerror}")
+
+
+def _holder(companion: Path) -> str:
+    """Who holds the lock, as far as can be read."""
+    try:
+        who = orjson.loads(companion.read_bytes())
+        return f" (process {who['pid']} on {who['host']}, since {who['since']})"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def unwritable(folder: Path) -> str | None:
