@@ -23,7 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,6 +91,8 @@ class ProviderServer:
         fault: a fault for a body, or None; asked once `script` is used up.
         latency: seconds before every answer, or a function of the body that returns them, or returns what
             must become true first.
+        cap: so many requests at one time; the others are refused with 429 at once. None for any number.
+        rpm: so many requests in any sixty seconds, told in OpenAI's headers; the others are refused.
         key: the only key that is accepted; None accepts all, and none.
         models: the names that are known; None knows all.
         text_logprobs_like_chat: ``/v1/completions`` as llama.cpp answers it.
@@ -101,12 +103,16 @@ class ProviderServer:
     script: Iterable[Fault | None] = ()
     fault: Callable[[Body], Fault | None] | None = None
     latency: float | Callable[[Body], float | Callable[[], bool]] = 0.0
+    cap: int | None = None
+    rpm: int | None = None
     key: str | None = None
     models: tuple[str, ...] | None = None
     text_logprobs_like_chat: bool = False
     log_file: Path | None = None
     port: int = 0
     log: list[Entry] = field(default_factory=list)
+    _inside: int = field(default=0, repr=False)
+    _came: deque[float] = field(default_factory=deque, repr=False)
     _thread: threading.Thread | None = field(default=None, repr=False)
     _ready: threading.Event = field(default_factory=threading.Event, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
@@ -194,6 +200,29 @@ class ProviderServer:
 
     async def _respond(self, entry: Entry, writer: asyncio.StreamWriter) -> bool:
         """Answer `entry`. False if the connection is no longer usable."""
+        if (too_much := self._too_much(entry)) is not None:
+            return await self._send(entry, too_much, writer)
+        self._inside += 1
+        try:
+            return await self._answer(entry, writer)
+        finally:
+            self._inside -= 1
+
+    def _too_much(self, entry: Entry) -> Fault | None:
+        """The refusal of a request that comes too often."""
+        if self.cap is not None and self._inside >= self.cap:
+            return Fault(status=429, code="rate_limit_exceeded", message="too many at once")
+        if self.rpm is None:
+            return None
+        while self._came and self._came[0] <= entry.time - 60:
+            self._came.popleft()
+        if len(self._came) >= self.rpm:
+            wait = str(max(0.0, self._came[0] + 60 - entry.time))
+            return Fault(status=429, headers={"Retry-After": wait}, code="rate_limit_exceeded")
+        self._came.append(entry.time)
+        return None
+
+    async def _answer(self, entry: Entry, writer: asyncio.StreamWriter) -> bool:
         reply = self._reply(entry)
         fault = reply if isinstance(reply, Fault) else Fault(status=200, body=reply)
         wait = self.latency(entry.body) if callable(self.latency) else self.latency
@@ -202,6 +231,13 @@ class ProviderServer:
         await asyncio.sleep(0 if callable(wait) else wait)
         if fault.hang:
             await asyncio.Event().wait()
+        if self.rpm is not None:
+            left = {"limit": self.rpm, "remaining": self.rpm - len(self._came)}
+            told = {f"x-ratelimit-{name}-requests": str(value) for name, value in left.items()}
+            fault = replace(fault, headers={**told, **fault.headers})
+        return await self._send(entry, fault, writer)
+
+    async def _send(self, entry: Entry, fault: Fault, writer: asyncio.StreamWriter) -> bool:
         whole = self._encoded(entry, fault)
         writer.write(whole if fault.drop_after is None else whole[: fault.drop_after])
         await writer.drain()

@@ -2,12 +2,15 @@
 
 import asyncio
 import math
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from conftest import Make, ReadPipeline, WriteLines
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from provider_server import Fault, ProviderServer
 
 from synth.errors import RateLimited, Transient
 from synth.models import limits
@@ -36,7 +39,7 @@ def test_the_number_of_places_grows_fourfold_until_the_first_refusal_and_is_then
         places.answered(in_flight=int(places.limit))
     assert places.limit == 4 * FIRST
     for _ in range(30):
-        places.refused(sent_at=5.0, now=10.0)
+        places.refused(sent_at=5.0, now=10.0, others=70)
     assert places.limit == 4 * FIRST * CUT
     places.answered(in_flight=int(places.limit))
     assert places.limit < 4 * FIRST * CUT + 1
@@ -44,12 +47,22 @@ def test_the_number_of_places_grows_fourfold_until_the_first_refusal_and_is_then
 
 def test_calls_that_were_sent_before_a_cut_are_no_reason_for_another() -> None:
     places = Places(MOST)
-    places.refused(sent_at=0.0, now=10.0)
+    places.refused(sent_at=0.0, now=10.0, others=20)
     after = places.limit
-    places.refused(sent_at=9.9, now=60.0)
+    places.refused(sent_at=9.9, now=60.0, others=20)
     assert places.limit == after
-    places.refused(sent_at=10.1, now=60.0)
+    places.refused(sent_at=10.1, now=60.0, others=20)
     assert places.limit == after * CUT
+
+
+def test_a_call_that_is_refused_soon_after_a_cut_costs_its_own_place() -> None:
+    places = Places(100)
+    places.limit = 60.0
+    places.refused(sent_at=0.0, now=10.0, others=59)
+    for others in (44, 43, 42):
+        places.refused(sent_at=10.1, now=10.2, others=others)
+    assert places.limit == 42
+    assert places.ceiling == 60
 
 
 def test_an_answer_is_a_reason_for_more_places_only_if_all_were_taken() -> None:
@@ -61,13 +74,13 @@ def test_an_answer_is_a_reason_for_more_places_only_if_all_were_taken() -> None:
 def test_the_ceiling_is_neared_slowly_and_forgotten_once_it_is_passed() -> None:
     places = Places(1000)
     places.limit = 100.0
-    places.refused(sent_at=1.0, now=1.0)
+    places.refused(sent_at=1.0, now=1.0, others=99)
     quick = answers_until(places, 94.9)
     slow = answers_until(places, 110.5)
-    assert slow > 5 * quick
+    assert slow > 2 * quick
     places.answered(in_flight=int(places.limit))
     assert places.ceiling == math.inf
-    assert answers_until(places, 126.0) < slow / 5
+    assert answers_until(places, 126.0) < slow / 2
 
 
 def answers_until(places: Places, wanted: float) -> int:
@@ -80,7 +93,7 @@ def answers_until(places: Places, wanted: float) -> int:
 
 def test_a_server_with_a_fixed_number_of_slots_is_given_that_number() -> None:
     places = Places(3, adaptive=False)
-    places.refused(sent_at=1.0, now=1.0)
+    places.refused(sent_at=1.0, now=1.0, others=99)
     places.answered(in_flight=3)
     assert places.limit == 3
 
@@ -102,14 +115,14 @@ class AnyHistory(RuleBasedStateMachine):
         self.places.answered(in_flight=math.ceil(share * self.places.limit))
 
     @precondition(lambda self: self.sent)
-    @rule(data=st.data())
-    def a_refusal_comes(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), others=st.integers(0, MOST))
+    def a_refusal_comes(self, data: st.DataObject, others: int) -> None:
         before, cut_at = self.places.limit, self.places._cut_at
         sent_at = data.draw(st.sampled_from(self.sent))
-        self.places.refused(sent_at, self.now)
+        self.places.refused(sent_at, self.now, others)
         if self.places.limit < before:
             assert sent_at >= cut_at
-            assert self.places.limit >= before * CUT or self.places.limit == 1
+            assert self.places.limit >= min(before * CUT, others) or self.places.limit == 1
 
     @invariant()
     def the_limit_is_in_its_bounds(self) -> None:
@@ -155,7 +168,7 @@ def test_after_many_refusals_in_a_row_a_lane_rests_longer_each_time_until_an_ans
     for _ in range(6):
         breaker.refused(breaker.until)
         rests.append(breaker.rest_s)
-    assert rests == [1, 2, 4, 8, 16, limits.LONGEST_REST_S, limits.LONGEST_REST_S]
+    assert rests == [1, 2, 4, 8, *[limits.LONGEST_REST_S] * 3]
     breaker.answered()
     assert not breaker.is_open
 
@@ -272,6 +285,41 @@ async def test_a_closed_lane_lets_one_call_try() -> None:
     await asyncio.sleep(0)
     assert lane.in_flight == 1
     second.cancel()
+
+
+# Against a server
+
+
+@pytest.mark.parametrize("refusal", ["cap", "at first"])
+async def test_a_server_that_refuses_gets_every_row_answered_and_few_requests_too_many(
+    refusal: str, server: ProviderServer, pipeline: ReadPipeline, make: Make, write_lines: WriteLines
+) -> None:
+    rows = 150
+    write_lines("questions.jsonl", *({"prompt": f"Question {number}?"} for number in range(rows)))
+    server.latency = 0.02
+    if refusal == "cap":
+        server.cap = 6
+    else:  # for its first 40 answers
+        server.script = [Fault(status=429, headers={"Retry-After": "0.05"})] * 40
+        server._faults.extend(server.script)
+    version, watch = await make(pipeline(ASKED.format(url=server.url)))
+    assert version.manifest["rows"] == rows
+    statuses = Counter(entry.status for entry in server.log)
+    assert statuses[200] == rows
+    assert statuses[429] <= 40
+    assert sum(tally.retries for tally in watch.tallies.values()) == statuses[429]
+    assert server.peak <= 7 or refusal != "cap"
+
+
+ASKED = """
+name: asked
+models:
+  m: {{provider: compatible, model: made, base_url: "{url}/v1", max_concurrency: 32}}
+steps:
+  - jsonl: {{path: questions}}
+  - respond: {{model: m, max_tokens: 16}}
+dataset: {{views: [sft]}}
+"""
 
 
 # What headers say

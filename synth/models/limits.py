@@ -5,7 +5,8 @@ more, and the provider has not asked to be left alone. How many places there are
 fast until the provider first refuses; each episode of refusals costs one cut, however many calls it hit; the
 number at which that happened is remembered, neared slowly and passed carefully, and forgotten once it has
 been passed by a tenth. Only the first answer to a call that found all places taken is a reason for more. A
-provider that refuses everything is left alone for a while, then asked by one call.
+provider that refuses everything, and does not say for how long, is left alone for a while, then asked by one
+call.
 
 Where several steps wait for a place, the one with the fewest calls in flight gets it, and of equals the later
 one, so that rows which are nearly done are not held up by those that begin.
@@ -29,10 +30,10 @@ FIRST = 20  # places to begin with
 CUT = 0.75
 COOL_DOWN_S = 2.0  # between two cuts
 NEAR, PASSED = 0.95, 1.1  # of the remembered ceiling
-# More places a first answer: four times as many each time that all were used, or a tenth, or a hundredth.
-FIRST_GROWTH, FAST, SLOW = 3.0, 0.1, 0.01
+# More places a first answer: four times as many each time that all were used, or a tenth, or a fiftieth.
+FIRST_GROWTH, FAST, SLOW = 3.0, 0.1, 0.02
 HOPELESS = 20  # refusals in a row, without an answer between, that close the lane
-FIRST_REST_S, LONGEST_REST_S = 1.0, 30.0
+FIRST_REST_S, LONGEST_REST_S = 1.0, 10.0
 LONGEST_PAUSE_S = 300.0  # of what a provider asks for
 BURST_S = 1.0  # a rate may be this far ahead of its pace
 
@@ -62,9 +63,16 @@ class Places:
             self.most, self.limit + (FIRST_GROWTH if self._unrefused else SLOW if near else FAST)
         )
 
-    def refused(self, sent_at: float, now: float) -> None:
-        """A call that was sent at `sent_at` was refused for coming too often."""
-        if not self.adaptive or sent_at < self._cut_at or now - self._cut_at < COOL_DOWN_S:
+    def refused(self, sent_at: float, now: float, others: int) -> None:
+        """A call that was sent at `sent_at` was refused for coming too often, beside `others` in flight.
+
+        One that was sent before the last cut says nothing new. Of those sent soon after, each costs its own
+        place, so that no other call is sent there to be refused as well.
+        """
+        if not self.adaptive or sent_at < self._cut_at:
+            return
+        if now - self._cut_at < COOL_DOWN_S:
+            self.limit = max(1.0, min(self.limit, others))
             return
         self.ceiling = self.limit
         self.limit = max(1.0, self.limit * CUT)
@@ -189,10 +197,11 @@ class Lane:
     def _refused(self, ticket: Ticket, retry_after_s: float | None) -> None:
         now = self._clock()
         self.tokens.take(-ticket.tokens, now)
-        self.places.refused(ticket.sent_at, now)
-        self.breaker.refused(now)
+        self.places.refused(ticket.sent_at, now, self.in_flight - 1)
         if retry_after_s:
             self._pause(retry_after_s)
+        else:
+            self.breaker.refused(now)
 
     def _pause(self, seconds: float) -> None:
         until = self._clock() + min(seconds, LONGEST_PAUSE_S)
