@@ -74,6 +74,7 @@ def after_a_run(project_that_ran: Path, tmp_path: Path) -> Synth:
     return partial(call, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_says_where_the_dataset_is_and_a_rerun_finds_every_call(synth: Synth, tmp_path: Path) -> None:
     first = synth("run", "small.yaml")
     assert first.returncode == 0, first.stderr
@@ -99,6 +100,7 @@ def test_an_edited_principle_is_all_that_is_bought_again(after_a_run: Synth, tmp
     assert "small/v2-" in said
 
 
+@pytest.mark.slow
 def test_a_plan_buys_nothing_and_says_what_a_run_would(synth: Synth, tmp_path: Path) -> None:
     before = synth("plan", "small.yaml")
     assert before.returncode == 0, before.stderr
@@ -151,12 +153,14 @@ def test_an_unknown_verb_or_option_is_a_mistake_of_the_command_line(synth: Synth
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_limit_begins_fewer_rows(synth: Synth, tmp_path: Path) -> None:
     synth("run", "small.yaml", "--limit", "2")
     assert "view instructions" in (shown := synth("show", "small").stdout)
     assert "2 made" in shown
 
 
+@pytest.mark.slow
 def test_show_and_list_find_a_version_by_a_short_name(after_a_run: Synth) -> None:
     for name in ("small", "small/v1"):
         assert "what became of every row" in after_a_run("show", name).stdout
