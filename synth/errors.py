@@ -10,6 +10,7 @@
   - ProviderError        the whole run is refused: wrong key, no credit, no such model; exit code 3
   - BudgetSpent          the next call may cost more than is left; exit code 4
   - StorageError         a file of ours cannot be written or read; exit code 5
+  - TooManyFailed        more rows failed than the pipeline's `fail_on` allows; exit code 1
   - Interrupted          a signal stopped the run; exit code 130 or 143
   - NotBought            not in the ledger, and `synth plan` buys nothing
 
@@ -113,6 +114,10 @@ class StorageError(SynthError):
     """A file of ours cannot be written or read."""
 
     exit_code = 5
+
+
+class TooManyFailed(SynthError):
+    """More rows failed than the pipeline allows; the version is there all the same."""
 
 
 class Interrupted(SynthError):

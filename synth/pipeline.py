@@ -27,7 +27,10 @@ from synth.train.base import Training
 from synth.train.held_out import read_pairs
 from synth.yamlfile import YamlFile
 
-KEYS = ("name", "seed", "models", "steps", "dataset", "budget", "ledger", "train", "evaluate", "publish")
+KEYS = (
+    *("name", "seed", "models", "steps", "dataset", "fail_on", "budget", "ledger"),
+    *("train", "evaluate", "publish"),
+)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 LICENSE = r"^[a-z0-9][a-z0-9.-]*\z"
 
@@ -78,6 +81,7 @@ class Pipeline:
     Attributes:
         steps: in the order of the file; each reads the steps in its `from_`, which is always filled in.
         dataset: what the dataset is to look like.
+        fail_on: the most rows that may fail in all; a float: the largest share of those that come to a step.
         providers: who answers, by the name of the model.
         notes: what a reader should know before the first call.
         assets: the files that it reads besides itself.
@@ -90,6 +94,7 @@ class Pipeline:
     providers: Mapping[str, Provider]
     steps: tuple[Step, ...]
     dataset: DatasetSpec
+    fail_on: float | int | None = None
     budget: Budget | None = None
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     train: tuple[Training, ...] = ()
@@ -155,6 +160,7 @@ class _Reader:
             providers={model: provider for model, provider in models.items() if provider},
             steps=tuple(steps.values()),
             dataset=self._dataset(name, top, list(steps.values())),
+            fail_on=self._fail_on(top),
             budget=self._budget(top, models),
             ledger=self._ledger(top),
             train=tuple(train.values()),
@@ -198,6 +204,16 @@ class _Reader:
             self._say(f"seed: expected a whole number, found {seed!r}", ("seed",))
             return 0
         return seed
+
+    def _fail_on(self, top: Mapping[str, Any]) -> float | int | None:
+        limit = top.get("fail_on")
+        share = isinstance(limit, float) and 0 <= limit < 1
+        count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+        if limit is None or share or count:
+            return limit
+        expected = "a share of at least 0 and less than 1, or a whole number of rows"
+        self._say(f"fail_on: expected {expected}, found {limit!r}", ("fail_on",))
+        return None
 
     def _ledger(self, top: Mapping[str, Any]) -> LedgerSettings:
         section = self._build(LedgerSettings, top["ledger"], ("ledger",)) if "ledger" in top else None

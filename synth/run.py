@@ -9,13 +9,14 @@ import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import synth
 from synth import assets, prompts
 from synth.chain import chain
-from synth.errors import SynthError
+from synth.errors import SynthError, TooManyFailed
 from synth.journal import Account, Journal
 from synth.models.base import Budget, Provider
 from synth.models.client import Model, Tally, totals
@@ -93,6 +94,7 @@ async def _whole(
 ) -> Finished:
     with project.lock(pipeline.name):
         version = watch.version = await make(pipeline, project, watch, limit, stop)
+        check_failures(watch.accounts, pipeline.fail_on)
         trained = await in_thread(lambda: train_on(version, pipeline, project, watch), child.end)
         held_out = await in_thread(lambda: evaluate(trained, pipeline, project, watch), child.end)
         published = None
@@ -307,6 +309,29 @@ def evaluate(
     models = {"base": _checkpoint(base, pipeline)} | {name: model.path for name, model in trained.items()}
     pairs = assets.find("seeds", pipeline.evaluate.pairs, pipeline.folder)
     return tuple(compare(models, pairs, project.models(pipeline.name) / "held_out.log"))
+
+
+def check_failures(accounts: Mapping[str, Account], limit: float | None) -> None:
+    """Go no further if more rows failed than the pipeline allows.
+
+    Args:
+        limit: rows in all; a float is a share of the rows that came to a step, which no step may exceed.
+
+    Raises:
+        TooManyFailed: more did.
+    """
+    counts = {step: (account.failed.total(), account.rows) for step, account in accounts.items()}
+    if isinstance(limit, float):
+        share = Fraction(str(limit))  # as the file says it: 0.29 of 100 is 29, which floats exceed
+        counts = {step: (failed, of) for step, (failed, of) in counts.items() if failed > share * of}
+    elif limit is None or sum(failed for failed, _ in counts.values()) <= limit:
+        return
+    said = [f"{failed} of {of} rows in {step}" for step, (failed, of) in counts.items() if failed]
+    if said:
+        raise TooManyFailed(
+            f"more failed than `fail_on: {limit}` allows: {', '.join(said)}. The version is kept; nothing is "
+            "trained on it or published. `synth retry` asks again for what failed"
+        )
 
 
 def _drops(accounts: Mapping[str, Account]) -> str:
