@@ -6,7 +6,6 @@ Only typer is imported here; every verb imports what it needs, so that ``--help`
 """
 
 import asyncio
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synth.errors import Problem, SynthError, UserError
+from synth.records.commands import ledger
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +37,7 @@ audit = typer.Typer(no_args_is_help=True, help="Recorded judges against people. 
 app.add_typer(audit, name="audit")
 constitution = typer.Typer(no_args_is_help=True, help="Principles: what is odd, what changed, what it costs.")
 app.add_typer(constitution, name="constitution")
+app.add_typer(ledger, name="ledger")
 
 PipelineFile = Annotated[str, typer.Argument(metavar="PIPELINE", help="a pipeline file, or the name of one")]
 VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="a version's folder, NAME/v3, or NAME")]
@@ -360,7 +361,6 @@ def _project() -> Any:
 
 
 def _console() -> "Console":
-    from rich.console import Console
+    from synth.terminal import console
 
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
-    return Console(width=width)
+    return console()

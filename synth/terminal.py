@@ -1,5 +1,8 @@
 """Text on a terminal: as it is, without what a terminal would obey."""
 
+import os
+import sys
+
 from rich.console import Console
 from rich.text import Text
 
@@ -11,6 +14,19 @@ def plain(text: str, width: int = WIDTH) -> str:
     line = " ".join(text.split())
     shown = "".join(character if character.isprintable() else "�" for character in line)
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
+def lines(text: str) -> list[str]:
+    """The lines of `text`, as long as they are, with nothing that a terminal obeys."""
+    return [
+        "".join(character if character.isprintable() else "�" for character in line.expandtabs(4))
+        for line in text.replace("\r\n", "\n").split("\n")
+    ]
+
+
+def console() -> Console:
+    """The console: as wide as the terminal, or of a fixed width where there is none."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
 def say(console: Console, text: str = "", style: str = "") -> None:

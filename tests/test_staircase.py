@@ -18,6 +18,7 @@ STAIRS = """
     constitution constitution_json instructions final_answer seeds scores labels best_of_n
     instances questions consensus jsonlines judge_examples critique_examples
     models
+    records
     providers step growth pairs lineup verdict said mistakes structured constraints
     sources methods filters
     registry store

@@ -112,7 +112,7 @@ def reading(path: Path, *, writing: bool = False) -> Iterator[sqlite3.Connection
             _check_kind(db, path)
             db.execute(f"PRAGMA query_only={'OFF' if writing else 'ON'}")
             yield db
-    except (OSError, sqlite3.Error) as error:
+    except sqlite3.Error as error:
         raise failure(path, "cannot read", error) from error
 
 
