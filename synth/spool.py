@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from synth import crash
 from synth.errors import StorageError
 from synth.rows import Row, from_json, to_json
 
@@ -48,6 +49,7 @@ class Spool:
             ) from error
         except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {error}") from error
+        crash.here("spool.added")
 
     def __len__(self) -> int:
         count: int = self._db.execute("SELECT count(*) FROM rows").fetchone()[0]

@@ -12,9 +12,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "synth"
 STAIRS = """
-    errors rows
+    errors rows crash leftovers
     stream assets prompts columns yamlfile rouge transcript sentences spool journal project verbs terminal
-    signals crash disk
+    signals disk
     constitution constitution_json instructions final_answer seeds scores labels best_of_n
     instances questions consensus jsonlines judge_examples critique_examples
     models

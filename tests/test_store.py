@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from synth import leftovers
 from synth.errors import StorageError, UserError
 from synth.journal import Journal
 from synth.rows import Answer, Judgment, Message, Row, sourced
@@ -162,18 +165,34 @@ def test_a_version_that_cannot_be_finished_is_not_there(
     for where in ("_sync", "_write_dropped"):
         with monkeypatch.context() as patched:
             patched.setattr(version, where, full)
-            with pytest.raises(StorageError, match="No space left"):
+            with pytest.raises(StorageError, match="the disk is full"):
                 commit(ROWS)
         assert list((tmp_path / "datasets" / "d").iterdir()) == []
     assert commit(ROWS).is_new
 
 
-def test_what_a_killed_run_left_behind_is_no_version(commit: Commit, tmp_path: Path) -> None:
-    left = tmp_path / "datasets" / "d" / ".partial-1" / "data"
-    left.mkdir(parents=True)
+def test_what_a_killed_run_left_behind_is_no_version_and_the_next_one_throws_it_away(
+    commit: Commit, tmp_path: Path
+) -> None:
+    folder = tmp_path / "datasets" / "d"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine = leftovers.making(folder, "mine")
+    host = mine.name.split("-")[1]
+    left, theirs, elsewhere = (
+        folder / name
+        for name in (
+            f".making-{host}-{gone.pid}-version",
+            f".making-{host}-{os.getppid()}-version",
+            f".making-00000000-{gone.pid}-version",
+        )
+    )
+    for each in (left, theirs, elsewhere):
+        (each / "data").mkdir(parents=True)
+    assert version.versions(folder) == []
     made = commit(ROWS)
     assert made.name.startswith("v1-")
-    assert [found.name for found in version.versions(tmp_path / "datasets" / "d")] == [made.name]
+    assert set(folder.iterdir()) == {made.path, mine, theirs, elsewhere}
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever runs this may write everywhere")

@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from synth import errors
+from synth import crash, errors
 from synth.errors import RowError, StorageError
 from synth.models.base import Reply
 from synth.models.ledger_file import (
@@ -167,7 +167,9 @@ class Ledger:
         db.execute("BEGIN IMMEDIATE")
         try:
             db.executemany(ADD, [waiting.values for waiting in group])
+            crash.here("ledger.written")
             db.execute("COMMIT")
+            crash.here("ledger.committed")
             return db.total_changes - before == len(group)
         except sqlite3.Error:
             if db.in_transaction:

@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth import crash
 from synth.errors import BudgetSpent, StorageError
 from synth.models.base import Budget, Request, Usage
 
@@ -99,6 +100,7 @@ class Spending:
             "INSERT INTO spent (pipeline, model, calls, tokens, usd) VALUES (?, ?, ?, ?, ?)",
             (self._pipeline, model, worst.calls, worst.tokens, worst.usd),
         )
+        crash.here("spending.reserved")
         self._book(model, worst)
         self._open += 1
         return number
@@ -113,6 +115,7 @@ class Spending:
             "UPDATE spent SET calls = ?, tokens = ?, usd = ? WHERE id = ?",
             (actual.calls, actual.tokens, actual.usd, number),
         )
+        crash.here("spending.settled")
         self._book(model, worst, -1)
         self._book(model, actual)
 

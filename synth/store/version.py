@@ -29,7 +29,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synth import assets
+from synth import assets, crash, leftovers
 from synth.errors import StorageError, UserError, unknown
 from synth.journal import Journal
 from synth.rows import Row
@@ -179,16 +179,17 @@ def commit(
         StorageError: the folder cannot be written.
     """
     folder = datasets / spec.name
-    partial = folder / f".partial-{os.getpid()}"
+    partial = None
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        (partial / ".synth").mkdir(parents=True)
+        partial = leftovers.making(folder, "version")
+        (partial / ".synth").mkdir()
         manifest = _write(rows, spec, journal, partial) | dict(origin)
         return _appear(folder, partial, manifest, pipeline_text)
     except OSError as error:
         raise StorageError(f"cannot write the version in {folder}: {error}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(rows: Spool, spec: DatasetSpec, journal: Journal, partial: Path) -> dict[str, Any]:
@@ -212,6 +213,7 @@ def _write(rows: Spool, spec: DatasetSpec, journal: Journal, partial: Path) -> d
             split = "test" if row.root in test else "train"
             for name, view in spec.views.items():
                 counts[name].add(view.shown(row), split, tables[name, split])
+    crash.here("version.tables")
     _write_dropped(journal, partial)
     statistics.write(known, {step: account.note for step, account in journal.accounts.items()}, partial)
     views = {name: _view(name, counts[name], spec.views[name], tables, partial) for name in spec.views}
@@ -277,6 +279,7 @@ def _write_dropped(journal: Journal, partial: Path) -> None:
 
 def _appear(folder: Path, partial: Path, manifest: dict[str, Any], pipeline_text: str) -> Version:
     """Give the folder its name and let it appear; or find the version of the same content."""
+    crash.here("version.data")
     known = versions(folder)
     for version in known:
         if version.id == manifest["id"]:
@@ -289,15 +292,23 @@ def _appear(folder: Path, partial: Path, manifest: dict[str, Any], pipeline_text
     (partial / "README.md").write_text(text, encoding="utf-8")
     manifest["files"] = {str(path.relative_to(partial)): assets.digest(path) for path in _files(partial)}
     (partial / ".synth" / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-    for path in _files(partial):
+    crash.here("version.manifest")
+    for path in (*_files(partial), *_folders_in(partial)):
         _sync(path)
+    crash.here("version.synced")
     partial.rename(folder / name)
+    crash.here("version.renamed")
     _sync(folder)
     return Version(folder / name, manifest, is_new=True)
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """`folder` and those in it: a file's name is on disk once its folder is."""
+    return [folder, *(path for path in folder.rglob("*") if path.is_dir())]
 
 
 def _sync(path: Path) -> None:

@@ -6,7 +6,6 @@ this folder. Their digest names its folder, which appears whole or not at all.
 
 import importlib.util
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +15,7 @@ from typing import Any
 import orjson
 import pyarrow.parquet
 
+from synth import crash, leftovers
 from synth.errors import SynthError, UserError
 from synth.models.embedded.weights import locate
 from synth.train.base import Training
@@ -93,12 +93,12 @@ def train(
     """
     about = describe(training, version, base, base_digest)
     folder = out / f"{training.kind}-{about['key'][:12]}"
+    leftovers.sweep(out)
     if (metrics := finished(folder, about["key"])) is not None:
         return Trained(folder, training.kind, about["key"], True, metrics)
     files = train_files(training, version)
     check_installed()
-    out.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out, prefix=f".{folder.name}-"))
+    temporary = leftovers.making(out, folder.name)
     try:
         made = temporary / "model"
         spec = {"about": about, "training": portable(training), "base": str(base.resolve())}
@@ -195,9 +195,11 @@ def follow(spec: Mapping[str, Any], log: Path, progress: Progress) -> dict[str, 
 
 def publish(made: Path, folder: Path, wanted: str) -> None:
     """Give the finished model its name. If another process was first, its model is as good as this one."""
+    crash.here("training.saved")
     try:
         made.rename(folder)
     except OSError:
         if finished(folder, wanted) is None:
             shutil.rmtree(folder)
             made.rename(folder)
+    crash.here("training.renamed")
