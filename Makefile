@@ -28,6 +28,7 @@ accept: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/calls.py
+	$(BIN)/python bench/cap.py
 	$(BIN)/python bench/novelty.py
 
 clean:

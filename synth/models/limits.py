@@ -27,11 +27,11 @@ from synth.errors import RateLimited
 from synth.models.rates import Told
 
 FIRST = 20  # places to begin with
-CUT = 0.75
+CUT = 0.8
 COOL_DOWN_S = 2.0  # between two cuts
 NEAR, PASSED = 0.95, 1.1  # of the remembered ceiling
-# More places a first answer: four times as many each time that all were used, or a tenth, or a fiftieth.
-FIRST_GROWTH, FAST, SLOW = 3.0, 0.1, 0.02
+# More places a first answer: four times as many each time that all were used, or a tenth, or a hundredth.
+FIRST_GROWTH, FAST, SLOW = 3.0, 0.1, 0.01
 HOPELESS = 20  # refusals in a row, without an answer between, that close the lane
 FIRST_REST_S, LONGEST_REST_S = 1.0, 10.0
 LONGEST_PAUSE_S = 300.0  # of what a provider asks for
