@@ -19,6 +19,7 @@ from rich.text import Text
 
 from synth import assets, estimate, tables
 from synth.audit.contamination import contamination
+from synth.estimate import Forecast
 from synth.models.client import totals
 from synth.models.spending import Amount
 from synth.pipeline import Pipeline
@@ -278,18 +279,38 @@ def _beside(path: Path) -> str:
     return str(full.relative_to(here)) if full.is_relative_to(here) else str(path)
 
 
+PLANNED = (
+    *("rows, about", "calls, about", "in the ledger", "to buy, about"),
+    *("tokens to send", "tokens to get", "USD"),
+)
+
+
 def planned(pipeline: Pipeline, watch: Watch, limit: int | None, console: Console) -> None:
     """What a run would find and what it would buy."""
     table = Table(box=None, pad_edge=False)
-    for name in ("step", "model", "rows, about", "calls, about", "in the ledger", "to buy, about"):
+    for name in ("step", "model", *PLANNED):
         table.add_column(name, justify="left" if name in ("step", "model") else "right")
     forecasts = estimate.forecast(pipeline, watch, limit)
     for each in forecasts:
         counts = (f"{each.rows:.0f}", f"{each.calls:.0f}", str(each.found), f"{each.to_buy:.0f}")
-        table.add_row(each.step, each.model, *counts)
+        table.add_row(each.step, each.model, *counts, *_worth(each))
     console.print(table)
     to_buy = sum(each.to_buy for each in forecasts)
-    say(console, f"\nto buy: about {to_buy:.0f} calls. Nothing was bought to say so.")
+    usd = [each.usd for each in forecasts]
+    cost = "not known" if None in usd else _from_to(*(sum(one[n] for one in usd if one) for n in (0, 1)))
+    say(console, f"\nto buy: about {to_buy:.0f} calls; USD: {cost}. Nothing was bought to say so.")
+
+
+def _worth(each: Forecast) -> tuple[str, str, str]:
+    """Tokens and US dollars of what is to be bought."""
+    if each.prompt is None:
+        return "?", "?", "?"
+    usd = "?" if each.usd is None else _from_to(*each.usd)
+    return f"{each.prompt:,.0f}", f"{each.least:,.0f} to {each.most:,.0f}", usd
+
+
+def _from_to(low: float, high: float) -> str:
+    return f"{low:.2f} to {high:.2f}"
 
 
 def budget(pipeline: Pipeline, used: Amount, console: Console) -> None:

@@ -253,12 +253,14 @@ async def test_a_failure_of_one_row_is_recorded_and_replayed(
 async def test_a_failure_of_the_whole_run_is_not_recorded(
     model: Build, ledger: Ledger, error: SynthError
 ) -> None:
-    writer = model(error, Reply("The key is right now."))
+    writer = model(error, Reply("Too late for this run."))
     with pytest.raises(type(error)):
         await writer.ask(HELLO)
     assert list(ledger) == []
-    assert len(asked(writer)) == 1
-    assert (await writer.ask(HELLO)).text == "The key is right now."
+    with pytest.raises(type(error)):
+        await writer.ask(HELLO, sample=1)
+    assert len(asked(writer)) == 1, "nothing more is asked in this run"
+    assert (await model(Reply("The key is right now.")).ask(HELLO)).text == "The key is right now."
 
 
 async def test_what_a_model_cannot_take_is_left_out_and_no_part_of_the_key(model: Build) -> None:

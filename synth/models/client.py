@@ -41,7 +41,9 @@ class Tally:
     Attributes:
         found: calls that were in the ledger, or in flight for another row.
         bought: calls that were made.
-        missing: calls that `synth plan` would have to buy.
+        missing: calls that `synth plan` would have to buy, as far as rows reach without them.
+        missing_prompt, missing_most: about how many tokens their prompts have, and the most they may answer.
+        found_prompt, found_completion: tokens of what was found.
         retries: attempts beyond the first.
         prompt_tokens, completion_tokens, usd: what was bought; `usd` without what has no price.
         unpriced: bought calls without a known price.
@@ -52,6 +54,10 @@ class Tally:
     found: int = 0
     bought: int = 0
     missing: int = 0
+    missing_prompt: int = 0
+    missing_most: int = 0
+    found_prompt: int = 0
+    found_completion: int = 0
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -82,8 +88,17 @@ class Tally:
             self.failures.add(outcome.key)
             return
         self.models.add(outcome.reply.model)
-        if not found:
+        if found:
+            self.found_prompt += outcome.reply.usage.prompt
+            self.found_completion += outcome.reply.usage.completion
+        else:
             self._pay(outcome.reply.usage, outcome.usd)
+
+    def miss(self, request: Request) -> None:
+        """Count `request` as one that would have to be bought."""
+        self.missing += 1
+        self.missing_prompt += prompt_tokens(request)
+        self.missing_most += request.max_tokens if request.kind != "score" else 0
 
     def _pay(self, usage: Usage, usd: float | None) -> None:
         self.prompt_tokens += usage.prompt
@@ -149,7 +164,7 @@ class Model:
         found = outcome is not None or key in self.flying
         if outcome is None:
             if not self.buying:
-                self.tally.missing += 1
+                self.tally.miss(request)
                 raise NotBought("this call is not in the ledger")
             outcome = await self.flying.run(key, lambda: self._buy(request, Outcome(key, written)))
         self.tally.book(outcome, found=found)
@@ -283,10 +298,14 @@ def _wait(state: RetryCallState) -> float:
     return max(_backoff(state), min(asked or 0.0, LONGEST_PAUSE_S))
 
 
+def prompt_tokens(request: Request) -> int:
+    """About how many tokens a prompt has: one for four letters of it."""
+    return (sum(len(message.content) for message in request.messages) + len(request.target)) // 4
+
+
 def most(request: Request) -> int:
-    """How many tokens a provider will think that a call takes: one for four bytes of its prompt."""
-    sent = sum(len(message.content) for message in request.messages) + len(request.target)
-    return sent // 4 + request.max_tokens
+    """How many tokens a provider will think that a call takes."""
+    return prompt_tokens(request) + request.max_tokens
 
 
 def totals(tallies: Mapping[tuple[str, str], Tally]) -> Tally:
