@@ -379,6 +379,19 @@ def test_after_a_power_loss_all_that_was_synced_is_there_and_the_rest_is_said_to
         assert not caplog.text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="kills")
+def test_a_wal_file_that_is_broken_in_its_middle_is_no_power_loss(tmp_path: Path) -> None:
+    killed(tmp_path / PATH, [f"text {n}" * 400 for n in range(12)])
+    wal = tmp_path / f"{PATH}-wal"
+    with wal.open("r+b") as file:
+        file.seek(32 + 20 * 4120 + 1000)
+        file.write(bytes(500))
+    before = (tmp_path / PATH).read_bytes(), wal.read_bytes()
+    with pytest.raises(StorageError, match="records stand behind that place"):
+        Ledger(tmp_path / PATH)
+    assert ((tmp_path / PATH).read_bytes(), wal.read_bytes()) == before
+
+
 def test_a_ledger_from_before_there_were_stamps_is_read_and_stamped(tmp_path: Path) -> None:
     filled(tmp_path / PATH, 3)
     with closing(sqlite3.connect(tmp_path / PATH, isolation_level=None)) as db:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from synth.errors import StorageError, UserError
+from synth.models.wal import is_broken_inside
 
 APPLICATION = 0x53796E4C  # "SynL"
 VERSION = 1
@@ -59,8 +60,14 @@ def connect(path: Path, synchronous: Synchronous = "full") -> sqlite3.Connection
     return db
 
 
-def _plain(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+def _plain(path: Path, *, writing: bool = True) -> sqlite3.Connection:
+    """A connection that sets nothing. Unless it is for `writing`, not a byte is changed, also by closing it.
+
+    A ledger whose very making was stopped is the exception: SQLite has to undo that before it is read.
+    """
+    is_half_made = beside(path, "-journal").exists()
+    uri = f"{path.resolve().as_uri()}?mode={'rwc' if writing or is_half_made else 'ro'}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
@@ -86,11 +93,9 @@ def prepare(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         had_wal = _size(beside(path, "-wal")) > 0
         _check_files(path, had_wal)
-        with closing(_plain(path)) as db:
-            _stamp(db, path)
-            if path.stat().st_size <= MOST_CHECKED_BYTES:
-                check_pages(db, path)
-            _check_newest(db, path, had_wal)
+        if not _size(path) or not _is_whole(path, had_wal):
+            with closing(_plain(path)) as db:
+                _stamp(db, path)
         path.chmod(0o600)
     except (OSError, sqlite3.Error) as error:
         raise failure(path, "cannot open", error) from error
@@ -108,9 +113,8 @@ def reading(path: Path, *, writing: bool = False) -> Iterator[sqlite3.Connection
         raise UserError(f"there is no ledger here: {path} is made by the first run")
     try:
         _check_files(path, _size(beside(path, "-wal")) > 0)
-        with closing(_plain(path)) as db:
+        with closing(_plain(path, writing=writing)) as db:
             _check_kind(db, path)
-            db.execute(f"PRAGMA query_only={'OFF' if writing else 'ON'}")
             yield db
     except sqlite3.Error as error:
         raise failure(path, "cannot read", error) from error
@@ -135,6 +139,21 @@ def _check_files(path: Path, had_wal: bool) -> None:
         raise damaged(path, "its -wal file is there, and it is not")
     if path.exists() and Newest(path).key:
         raise damaged(path, "it is empty, and was not")
+
+
+def _is_whole(path: Path, had_wal: bool) -> bool:
+    """Whether it is a whole ledger with a stamp; False if it has none. Changes nothing.
+
+    Raises:
+        StorageError: it is not whole.
+    """
+    with closing(_plain(path, writing=False)) as db:
+        is_known = _is_known(db, path)
+        if _size(path) <= MOST_CHECKED_BYTES:
+            check_pages(db, path)
+        if is_known:
+            _check_newest(db, path, had_wal)
+        return is_known
 
 
 def _stamp(db: sqlite3.Connection, path: Path) -> None:
@@ -201,6 +220,8 @@ def _check_newest(db: sqlite3.Connection, path: Path, had_wal: bool) -> None:
         return
     if not had_wal:
         raise damaged(path, f"its newest record, {key[:12]}, is not there; was its -wal file deleted?")
+    if is_broken_inside(beside(path, "-wal")):
+        raise damaged(path, "its -wal file is broken, and records stand behind that place")
     _log.warning(
         "the newest records of the ledger %s are gone, as after a power loss; they are bought again", path
     )
