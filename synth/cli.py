@@ -1,8 +1,8 @@
 """The command line: one short function a verb.
 
 Only typer is imported here; every verb imports what it needs, so that ``--help`` costs nothing. Exit codes:
-0 done, 1 failed, 2 a file or an option needs an edit, 3 the provider refuses the run, 4 the budget is spent,
-5 storage, 130 interrupted, 143 asked to end.
+0 done, 1 failed, or more rows did than `fail_on` allows, 2 a file or an option needs an edit, 3 the provider
+refuses the run, 4 the budget is spent, 5 storage, 130 interrupted, 143 asked to end.
 """
 
 import asyncio
@@ -342,13 +342,11 @@ def _read(name: str, allow_code: bool) -> "Pipeline":
 
 def _ready(read: "Pipeline") -> "Pipeline":
     """`read`, once its notes are said and it is known that its results can be written."""
-    from synth.project import unwritable
+    from synth.project import check_writable
 
     project = _project()
-    reasons = {unwritable(folder) for folder in (project.ledger.parent, project.datasets)}
-    problems = [Problem(f"nothing can be written here: {reason}") for reason in reasons if reason]
-    if problems:
-        raise UserError(problems)
+    for folder in (project.ledger.parent, project.datasets, *([project.models("")] if read.train else [])):
+        check_writable(folder)
     for note in read.notes:
         print(f"note: {note}", file=sys.stderr)
     return read

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from synth import disk
 from synth.errors import RowError, StorageError
 from synth.rows import Row
 from synth.spool import scratch
@@ -118,7 +119,7 @@ class Journal:
                 f"row {fate.row} came to {fate.step} twice; a step before it gave two rows one id"
             ) from error
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: {error}") from error
+            raise disk.failed(self._path, error) from error
 
     def has(self, step: str, row: str) -> bool:
         """Whether row `row` has its fate in `step`."""

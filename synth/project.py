@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 from filelock import FileLock, Timeout
 
+from synth import disk
 from synth.errors import StorageError, UserError
 
 
@@ -62,7 +63,7 @@ class Project:
                 f"another run of the pipeline {name!r} is going on{_holder(companion)}; it holds {path}"
             ) from error
         except OSError as error:
-            raise _cannot_write(path.parent, error) from error
+            raise disk.failed(path.parent, error, "cannot write to") from error
         try:
             with _named(companion):
                 yield
@@ -78,15 +79,11 @@ def _named(companion: Path) -> Iterator[None]:
     try:
         companion.write_bytes(orjson.dumps(who))
     except OSError as error:
-        raise _cannot_write(companion.parent, error) from error
+        raise disk.failed(companion.parent, error, "cannot write to") from error
     try:
         yield
     finally:
         companion.unlink(missing_ok=True)
-
-
-def _cannot_write(folder: Path, error: OSError) -> StorageError:
-    return StorageError(f"cannot write to {folder}: {error.strerror}")
 
 
 def _holder(companion: Path) -> str:
@@ -98,10 +95,16 @@ def _holder(companion: Path) -> str:
         return ""
 
 
-def unwritable(folder: Path) -> str | None:
-    """Why nothing can be written below `folder`, None if it can."""
+def check_writable(folder: Path) -> None:
+    """Say now, before anything is bought, if nothing can be written below `folder`.
+
+    Raises:
+        UserError: something else than a folder is in the way.
+        StorageError: it is read-only, or somebody else's.
+    """
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        return f"{folder} is not a folder"
-    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written to"
+        raise UserError(f"nothing can be written here: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"nothing can be written here: {folder} cannot be written to")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import synth
-from synth import assets, prompts
+from synth import assets, disk, prompts
 from synth.chain import chain
 from synth.errors import SynthError, TooManyFailed
 from synth.journal import Account, Journal
@@ -164,7 +164,8 @@ async def _opened(
     Gives the journal, and the rows that come out of the chained steps. Calls are bought until `stop`; without
     one none is bought, and no provider opened. Everything is closed whatever happens.
     """
-    with _thrown_away(project.scratch(pipeline.name)) as scratch:
+    scratch = project.scratch(pipeline.name)
+    with disk.watched(scratch), _thrown_away(scratch):
         ledger = Ledger(project.ledger, pipeline.ledger.synchronous)
         flying, journal = Once(), Journal(scratch / "fates.sqlite")
         watch.journal, watch.accounts = journal, journal.accounts

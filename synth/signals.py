@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from synth.errors import Interrupted
+from synth.errors import Interrupted, RowError, SynthError
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ HEARD = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stop:
-    """Whether a run is to stop, and since when.
+    """Whether a run is to stop, and what is in flight until it does.
 
     Args:
         grace_s: how long calls in flight may take to finish.
@@ -45,6 +45,7 @@ class Stop:
         self._signal: signal.Signals | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: set[asyncio.Task[Any]] = set()
+        self._fatal: SynthError | None = None
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -79,7 +80,12 @@ class Stop:
 
     @asynccontextmanager
     async def call(self) -> AsyncGenerator[None]:
-        """Around a call, for as long as it is in flight. None is begun once the run is to stop."""
+        """Around a call, for as long as it is in flight.
+
+        None is begun once the run is to stop, or once a call came upon what ends the run.
+        """
+        if self._fatal:
+            raise self._fatal
         if self._signal is not None:
             await self._over.wait()
             raise asyncio.CancelledError  # as all that waits for it is, and so nobody misses its result
@@ -88,6 +94,10 @@ class Stop:
         self._calls.add(task)
         try:
             yield
+        except SynthError as error:
+            if not isinstance(error, RowError):
+                self._fatal = error
+            raise
         finally:
             self._calls.discard(task)
             self._ended.set()

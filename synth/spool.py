@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from synth import crash
+from synth import crash, disk
 from synth.errors import StorageError
 from synth.rows import Row, from_json, to_json
 
@@ -48,7 +48,7 @@ class Spool:
                 f"two rows share the id {row.id}; the step that made them is at fault"
             ) from error
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: {error}") from error
+            raise disk.failed(self._path, error) from error
         crash.here("spool.added")
 
     def __len__(self) -> int:

@@ -115,8 +115,13 @@ class Once:
         task: asyncio.Future[Out] | None = self._flying.get(key)
         if task is None:
             task = self._flying[key] = asyncio.ensure_future(job())
-            task.add_done_callback(lambda _: self._flying.pop(key, None))
+            task.add_done_callback(lambda done: self._land(key, done))
         return await asyncio.shield(task)
+
+    def _land(self, key: str, task: asyncio.Future[Any]) -> None:
+        self._flying.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # if whoever asked has left, nobody else looks at it, and asyncio would complain
 
     async def close(self) -> None:
         """Cancel what is in flight."""

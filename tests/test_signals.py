@@ -15,7 +15,7 @@ from conftest import ReadPipeline
 from provider_server import Fault, ProviderServer
 
 from synth import run
-from synth.errors import Interrupted
+from synth.errors import Interrupted, RowError, StorageError, SynthError
 from synth.models.ledger import Ledger
 from synth.project import Project
 from synth.run import Watch
@@ -135,6 +135,21 @@ async def test_a_stop_before_the_work_begins_lets_no_call_through() -> None:
 
     with pytest.raises(Interrupted):
         await stop.obeyed(work())
+
+
+async def test_no_call_is_begun_after_one_that_ends_the_run_but_after_a_failed_row() -> None:
+    stop = Stop()
+
+    async def fail(error: SynthError) -> None:
+        async with stop.call():
+            raise error
+
+    with pytest.raises(RowError):
+        await fail(RowError("for one row"))
+    with pytest.raises(StorageError):
+        await fail(StorageError("for all"))
+    with pytest.raises(StorageError, match="for all"):
+        await fail(RowError("never asked"))
 
 
 async def test_a_thread_is_told_to_end_when_nobody_wants_its_result() -> None:

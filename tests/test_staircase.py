@@ -12,9 +12,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "synth"
 STAIRS = """
-    errors rows crash leftovers
+    errors rows crash disk leftovers
     stream assets prompts columns yamlfile rouge transcript sentences spool journal project verbs terminal
-    signals disk
+    signals
     constitution constitution_json instructions final_answer seeds scores labels best_of_n
     instances questions consensus jsonlines judge_examples critique_examples
     models

@@ -20,8 +20,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from synth import assets, columns, seeds
-from synth.errors import Problem, StorageError, UserError
+from synth import assets, columns, disk, seeds
+from synth.errors import Problem, UserError
 from synth.rouge import Pool
 from synth.rows import Row, digest
 from synth.scores import scores
@@ -264,7 +264,7 @@ class _Shelf:
                 ),
             )
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: {error}") from error
+            raise disk.failed(self._path, error) from error
 
     def sizes(self, quota: str) -> dict[str, int]:
         """How many candidates each category has, by its name."""

@@ -92,12 +92,12 @@ class Ledger:
         prepare(path)
         self._newest = Newest(path)
         try:
-            self._reader = self._connect()
+            self._reader, writer = self._connect(), self._connect()
         except sqlite3.Error as error:
             raise failure(path, "cannot open", error) from error
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._broken: StorageError | None = None
-        self._writer = threading.Thread(target=self._serve, name="ledger", daemon=True)
+        self._writer = threading.Thread(target=self._serve, args=(writer,), name="ledger", daemon=True)
         self._writer.start()
 
     def _connect(self) -> sqlite3.Connection:
@@ -134,13 +134,16 @@ class Ledger:
         self._waiting.put(_Waiting(columns(outcome), loop, done))
         return await asyncio.shield(done)
 
-    def _serve(self) -> None:
-        with closing(self._connect()) as db:
+    def _serve(self, db: sqlite3.Connection) -> None:
+        with closing(db):
             while group := self._group():
+                if self._broken:  # a disk that failed once is not asked again whether it holds
+                    _tell(group, self._broken)
+                    continue
                 try:
                     is_new = self._commit(db, group)
-                except sqlite3.Error as error:
-                    self._broken = failure(self._path, "cannot write", error)
+                except (OSError, sqlite3.Error) as error:
+                    self._broken = failure(self._path, "cannot write", error, _bytes(group))
                     _tell(group, self._broken)
                 else:
                     self._newest.key = group[-1].values[0]
@@ -211,6 +214,11 @@ class _Waiting:
     values: Columns
     loop: asyncio.AbstractEventLoop
     done: "asyncio.Future[bool]"
+
+
+def _bytes(group: Sequence[_Waiting]) -> int:
+    """What `group` takes on disk at least."""
+    return sum(len(value) for waiting in group for value in waiting.values if isinstance(value, str | bytes))
 
 
 def _tell(group: Sequence[_Waiting], result: bool | Exception) -> None:

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from synth import disk
 from synth.errors import StorageError, UserError
 from synth.models.wal import is_broken_inside
 
@@ -270,11 +271,15 @@ def damaged(path: Path, why: str) -> StorageError:
     )
 
 
-def failure(path: Path, what: str, error: OSError | sqlite3.Error) -> StorageError:
-    """The error for a ledger with which SQLite or the system cannot do `what`, such as "cannot read"."""
+def failure(path: Path, what: str, error: OSError | sqlite3.Error, needed: int = 0) -> StorageError:
+    """The error for a ledger with which SQLite or the system cannot do `what`, such as "cannot read".
+
+    Args:
+        needed: bytes that there must be at least, where that is known.
+    """
     if is_damage(error):
         return damaged(path, str(error))
-    return StorageError(f"{what} the ledger {path}: {error}")
+    return disk.failed(path, error, f"{what} the ledger", needed)
 
 
 def is_damage(error: Exception) -> bool:

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth import crash
+from synth import crash, disk
 from synth.errors import BudgetSpent, StorageError
 from synth.models.base import Budget, Request, Usage
 
@@ -152,7 +152,7 @@ class Spending:
             raise self._broken(error) from error
 
     def _broken(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"the record of what was spent, {self._path}, cannot be used: {error}")
+        return disk.failed(self._path, error, "cannot use the record of what was spent,")
 
 
 def spent(path: Path, pipeline: str) -> Amount:

@@ -29,8 +29,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synth import assets, crash, leftovers
-from synth.errors import StorageError, UserError, unknown
+from synth import assets, crash, disk, leftovers
+from synth.errors import UserError, unknown
 from synth.journal import Journal
 from synth.rows import Row
 from synth.spool import Spool
@@ -186,7 +186,8 @@ def commit(
         manifest = _write(rows, spec, journal, partial) | dict(origin)
         return _appear(folder, partial, manifest, pipeline_text)
     except OSError as error:
-        raise StorageError(f"cannot write the version in {folder}: {error}") from error
+        written = disk.size(partial) if partial else 0
+        raise disk.failed(folder, error, "cannot write the version in", written) from error
     finally:
         if partial:
             shutil.rmtree(partial, ignore_errors=True)
