@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 INTERIOR, LEAF, TABLE_LEAF = 2, 10, 13  # of an index, which `outcomes` is; the leaves of a plain table
+ROOT = 2  # where the table of outcomes begins, since it is made first
 KEY_DIGITS = 64
 MOST_BYTES = 1 << 30
 WAL_HEADER, FRAME_HEADER = 32, 24
@@ -141,6 +142,7 @@ class Pages:
             elif image[:1] == bytes([INTERIOR]):
                 children.update(int.from_bytes(image[place : place + 4]) for place in _pointers(image))
                 children.add(int.from_bytes(image[8:12]))
+        children |= {ROOT} if leaves else set()
         lost = sum(self.page(child)[:1] not in (bytes([LEAF]), bytes([INTERIOR])) for child in children)
         return lost, round(lost * held / leaves) if leaves else lost
 

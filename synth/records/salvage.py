@@ -86,7 +86,7 @@ def salvage(path: Path) -> Salvaged:
     whole, new = beside(path, "-salvaged"), beside(path, "-salvaging")
     try:
         if whole.exists():  # an earlier one was stopped on the way
-            with reading(whole) as db:
+            with reading(whole, writing=True) as db:
                 counts = _counts(db)
             return Salvaged(_replaced(path, whole), *counts)
         if not path.exists() and not beside(path, "-wal").exists():

@@ -134,7 +134,8 @@ def salvaged(found: Salvaged, path: Path, console: Console) -> None:
     if found.lost:
         say(console, f"lost {found.lost:,} records that are there in pieces")
     if found.pages:
-        say(console, f"lost about {found.about:,} records on {found.pages:,} pages of which nothing reads")
+        held = f"about {found.about:,} if they were like the others"
+        say(console, f"lost the records on {found.pages:,} pages of which nothing reads, {held}")
     if found.newest:
         say(console, f"lost the newest record, {plain(found.newest)}, and maybe others that are as new")
     if not (found.lost or found.pages or found.newest):
