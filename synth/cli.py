@@ -162,6 +162,21 @@ def show(version: VersionName) -> None:
 
 
 @app.command()
+def explain(
+    version: VersionName,
+    row: Annotated[str, typer.Argument(metavar="ROW", help="a row's id, as in a view, or how it begins")],
+) -> None:
+    """Say how a row came about: its calls, with prompt, model, tokens, cost and time."""
+    from synth import explain as explained
+    from synth.store.version import find
+
+    project = _project()
+    found = find(version, project.datasets)
+    name, parts = explained.explain(found, row, project.ledger)
+    explained.shown(found, name, parts, _console())
+
+
+@app.command()
 def init(folder: Annotated[Path, typer.Argument(help="where; made if it is not there")] = Path()) -> None:
     """Start a project: a pipeline and the constitution it goes by, to edit. Overwrites nothing."""
     from synth import assets

@@ -26,7 +26,7 @@ STAIRS = """
     pipeline
     chain engines listing
     run
-    estimate tables
+    estimate tables explain
     screen
     amend
     cli
