@@ -214,7 +214,7 @@ def test_what_a_model_writes_never_reaches_the_terminal_as_a_command(synth: Synt
 ELSEWHERE = ("train ", "model fetch ", "audit ")
 VERBS = {
     *("run", "check", "plan", "retry", "list", "show", "init", "train", "publish", "model"),
-    *("constitution", "audit"),
+    *("constitution", "audit", "ledger"),
 }
 
 
