@@ -14,7 +14,7 @@ import pytest
 
 from synth import cli
 from synth.errors import BadRequest, RowError
-from synth.models.base import Reply, Request, Token, Usage
+from synth.models.base import Reply, Request, Token, Usage, key_of
 from synth.models.ledger import Ledger, Outcome
 from synth.models.ledger_file import ADD, reading
 from synth.project import Project
@@ -420,6 +420,28 @@ def test_lines_that_are_no_records_are_refused_with_their_number(
     assert keys(project) == [asked("good").key]
     assert synth("import", "nowhere.jsonl") == 2
     assert synth("verify") == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "attempts"),
+    [
+        ({"messages": ["Hi."]}, []),
+        ({"messages": None}, []),
+        (["Hi."], []),
+        ({"messages": []}, [1]),
+        ({"messages": []}, "busy"),
+    ],
+)
+def test_a_record_that_could_not_be_shown_is_not_taken_though_its_key_fits(
+    synth: Synth, project: Path, capsys: pytest.CaptureFixture[str], request_: object, attempts: object
+) -> None:
+    written = orjson.dumps(request_)
+    line = {"key": key_of(written), "failed": False, "request": request_, "outcome": {"text": "Hi."}}
+    line |= {"attempts": attempts, "latency_s": 0.5, "usd": None, "at": "2026-11-25T00:00:00.000+00:00"}
+    (project / "odd.jsonl").write_bytes(orjson.dumps(line))
+    assert synth("import", "odd.jsonl") == 2
+    assert "0 new, 0 known, 0 conflicting (what was here stays), 1 refused" in capsys.readouterr().out
+    assert keys(project) == []
 
 
 def test_carrying_a_large_ledger_takes_little_memory(project: Path) -> None:

@@ -278,6 +278,21 @@ def test_what_stands_behind_a_broken_place_of_the_log_is_saved(ledger: Path) -> 
 
 
 @POSIX
+@pytest.mark.parametrize(
+    ("place", "content"), [(0, bytes(8)), (16, b"\xa5" * 8), (24, bytes(8)), (0, bytes(32))]
+)
+def test_what_stands_in_a_log_whose_header_is_broken_is_saved(
+    ledger: Path, place: int, content: bytes
+) -> None:
+    killed(ledger, range(200, 240))
+    write_at(beside(ledger, "-wal"), place, content)
+    with pytest.raises(StorageError, match="records stand behind that place"):
+        Ledger(ledger)
+    found = salvage(ledger)
+    assert (found.replies, found.lost, found.newest) == (240, 0, "")
+
+
+@POSIX
 def test_without_its_log_a_ledger_is_saved_and_the_newest_record_is_said_to_be_lost(ledger: Path) -> None:
     killed(ledger, range(200, 203))
     beside(ledger, "-wal").unlink()

@@ -9,15 +9,16 @@ of its request. So records also come out that were set aside or dropped since, a
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
+
+from synth.models.wal import FRAME_HEADER, HEADER, is_header
 
 INTERIOR, LEAF, TABLE_LEAF = 2, 10, 13  # of an index, which `outcomes` is; the leaves of a plain table
 ROOT = 2  # where the table of outcomes begins, since it is made first
 KEY_DIGITS = 64
 MOST_BYTES = 1 << 30
-WAL_HEADER, FRAME_HEADER = 32, 24
-WAL_MAGIC = {0x377F0682, 0x377F0683}
 INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 Value = int | float | str | bytes | None
@@ -59,19 +60,30 @@ class Pages:
     older: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.size = _page_size(_at(self.main, 0, 100), _at(self.log, 0, WAL_HEADER))
+        self.size = _page_size(_at(self.main, 0, 100), _at(self.log, 0, HEADER))
         self._read_log()
 
     def _read_log(self) -> None:
-        header = _at(self.log, 0, WAL_HEADER)
-        if len(header) < WAL_HEADER or int.from_bytes(header[:4]) not in WAL_MAGIC:
-            return
-        place = WAL_HEADER
-        while len(frame := _at(self.log, place, FRAME_HEADER)) == FRAME_HEADER:
-            if frame[8:16] == header[16:24]:  # the salt; of another generation it is written back already
+        salt = self._salt()
+        for place, frame in self._frames():
+            if frame[8:16] == salt:  # of another generation it is written back already
                 number = int.from_bytes(frame[:4])
                 self.older += [self.newest[number]] if number in self.newest else []
                 self.newest[number] = place + FRAME_HEADER
+
+    def _salt(self) -> bytes:
+        """What marks the log's frames: as the header says, else the first that go together."""
+        header = _at(self.log, 0, HEADER)
+        if is_header(header):
+            return header[16:24]
+        salts = (frame[8:16] for _, frame in self._frames())
+        return next((one for one, next_ in pairwise(salts) if one == next_ != bytes(8)), b"")
+
+    def _frames(self) -> Iterator[tuple[int, bytes]]:
+        """Where the frames of the log begin, and their headers."""
+        place = HEADER
+        while len(frame := _at(self.log, place, FRAME_HEADER)) == FRAME_HEADER:
+            yield place, frame
             place += FRAME_HEADER + self.size
 
     @property

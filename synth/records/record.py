@@ -24,13 +24,13 @@ def flaw(row: Sequence[Any]) -> str:
     """
     if len(row) != len(_TYPES) or any(type(value) not in one for value, one in zip(row, _TYPES, strict=True)):
         return "it has not the columns of a record"
-    key, failed, request, _, _, latency_s, usd, at = row
+    key, failed, request, _, attempts, latency_s, usd, at = row
     if failed not in (0, 1):
         return f"whether it failed is {failed}"
     if sha256(request).hexdigest() != key:
         return "its key is not the SHA-256 of its request"
-    if not _is_object(request):
-        return "its request is no JSON object"
+    if not _is_request(request):
+        return "its request is no JSON object with messages"
     try:
         outcome = read((*row,))
         datetime.fromisoformat(at)
@@ -38,14 +38,23 @@ def flaw(row: Sequence[Any]) -> str:
         return str(error)
     except ValueError:
         return f"its time is {at[:40]!r}"
+    if not _are_sentences(attempts):
+        return "its attempts are no list of sentences"
     return "" if math.isfinite(latency_s) and _is_finite(outcome) and math.isfinite(usd or 0) else "infinite"
 
 
-def _is_object(written: bytes) -> bool:
+def _is_request(written: bytes) -> bool:
     try:
-        return isinstance(orjson.loads(written), dict)
+        request = orjson.loads(written)
     except orjson.JSONDecodeError:
         return False
+    messages = request.get("messages", []) if isinstance(request, dict) else None
+    return isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
+
+
+def _are_sentences(written: bytes) -> bool:
+    attempts = orjson.loads(written)
+    return isinstance(attempts, list) and all(isinstance(cause, str) for cause in attempts)
 
 
 def _is_finite(outcome: Outcome) -> bool:
