@@ -325,6 +325,24 @@ dataset: {{views: [sft]}}
 # What headers say
 
 
+async def test_what_a_server_says_of_its_limits_reaches_the_lane(
+    server: ProviderServer, pipeline: ReadPipeline, make: Make, write_lines: WriteLines
+) -> None:
+    write_lines("questions.jsonl", *({"prompt": f"Question {number}?"} for number in range(3)))
+    server.rpm = 6000
+    heard: list[float | None] = []
+    usual = Lane.hear
+
+    def hear(self: Lane, told: Told) -> None:
+        usual(self, told)
+        heard.append(self.requests.per_minute)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Lane, "hear", hear)
+        await make(pipeline(ASKED.format(url=server.url)))
+    assert heard == [6000, 6000, 6000]
+
+
 def test_openais_headers_are_read() -> None:
     headers = {
         "x-ratelimit-limit-requests": "500",

@@ -97,6 +97,10 @@ class Request:
 _FIELDS = tuple(field.name for field in fields(Request))
 
 
+def _unheard(told: Told) -> None:
+    """Where nobody listens."""
+
+
 def key_of(written: bytes) -> str:
     """The key of the request whose `as_json` is `written`."""
     return sha256(written).hexdigest()
@@ -186,7 +190,8 @@ class Provider(BaseModel, ABC):
     budget: Budget | None = Field(None, description="what this model may spend: usd, calls, tokens")
     price: Price | None = Field(None, description="USD a million tokens: input, output, cached")
 
-    _hear: Callable[[Told], None] = PrivateAttr(lambda told: None)
+    # By a factory: pydantic takes a function that is a default for a descriptor, and never sets it.
+    _hear: Callable[[Told], None] = PrivateAttr(default_factory=lambda: _unheard)
 
     @property
     def adaptive(self) -> bool:

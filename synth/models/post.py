@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import SecretStr
 
-from synth.errors import SynthError
+from synth.errors import ProviderError, SynthError
 from synth.models import refusal
 from synth.models.rates import NOTHING, Told, told
 from synth.models.wire import is_loopback, malformed, tls
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CONNECT_S = 30.0
 KEEP_ALIVE_S = 30.0
 LARGEST = 50_000_000  # bytes of an answer
+SHORTEST_KEY = 12  # a shorter one, such as the "none" that stands for no key, may be a word
 
 # What a connection says of itself, and not the SDK.
 _OF_CONNECTION = frozenset({"host", "connection", "content-length", "transfer-encoding"})
@@ -114,6 +115,7 @@ class Poster:
                 if (said := told(response.headers)) is not NOTHING:
                     self._hear(said)
                 if 200 <= response.status < 300:
+                    self._refuse_own_key(content)
                     return content
                 text = content.decode("utf-8", "replace")
                 failure = refusal.of_status(response.status, response.headers, text, self._secret)
@@ -125,6 +127,12 @@ class Poster:
             failure = refusal.no_answer(error, self._secret)
         # Raised out here, so that the error below is not chained to ours: it may hold the request's headers.
         raise failure
+
+    def _refuse_own_key(self, content: bytes) -> None:
+        """An answer is kept as it is, so one that holds the key must not come in."""
+        key = self._secret.get_secret_value().encode()
+        if len(key) >= SHORTEST_KEY and key in content:
+            raise ProviderError(f"{self._base_url} sends the key back in its answers; none is kept")
 
 
 async def _content(response: "aiohttp.ClientResponse") -> bytes:
