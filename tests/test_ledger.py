@@ -590,3 +590,18 @@ def test_an_outcome_is_read_as_it_was_written(
         assert type(read.error) is type(written.error)
         if read.error and written.error:
             assert (str(read.error), read.error.hint) == (str(written.error), written.error.hint)
+
+
+async def test_whatever_goes_wrong_in_the_writer_nobody_waits_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+
+    def broken(*_: object) -> bool:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(ledger, "_commit", broken)
+    for key in "ab":
+        with pytest.raises(StorageError, match="not foreseen"):
+            await asyncio.wait_for(ledger.record(Outcome(key, b"{}", reply=Reply("x"))), 5)
+    ledger.close()

@@ -145,6 +145,9 @@ class Ledger:
                 except (OSError, sqlite3.Error) as error:
                     self._broken = failure(self._path, "cannot write", error, _bytes(group))
                     _tell(group, self._broken)
+                except Exception as error:  # noqa: BLE001 - or whoever waits would wait for ever
+                    self._broken = StorageError(f"cannot write the ledger {self._path}: {error!r}")
+                    _tell(group, self._broken)
                 else:
                     self._newest.key = group[-1].values[0]
                     _tell(group, is_new)
