@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ReadPipeline
+from conftest import Asked, ReadPipeline, WriteLines
 from provider_server import Fault, ProviderServer
 
 from synth import run
-from synth.errors import Interrupted, RowError, StorageError, SynthError
+from synth.errors import Interrupted, ProviderError, RowError, StorageError, SynthError
 from synth.models.ledger import Ledger
 from synth.project import Project
 from synth.run import Watch
@@ -197,6 +197,36 @@ async def test_a_stop_ends_the_process_that_trains(
         )
     await asking
     assert not child._running
+
+
+async def test_a_stop_while_a_version_is_written_leaves_no_part_of_it(
+    pipeline: ReadPipeline, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = Stop()
+
+    def asked_meanwhile(_: object) -> dict[str, str]:
+        stop.ask(signal.SIGTERM)
+        return {}
+
+    monkeypatch.setattr(run, "_files", asked_meanwhile)
+    text = "name: t\nmodels: {m: {provider: scripted}}\nsteps:\n  - self_instruct: {count: 3, model: m}\n"
+    read = pipeline(f"{text}dataset: {{views: [instructions]}}")
+    with pytest.raises(Interrupted):
+        await run.run(read, Project(project), Watch(), stop=stop)
+    assert not [path for path in (project / "datasets").rglob("*") if path.is_file()]
+
+
+async def test_a_refusal_of_the_whole_run_costs_no_call_but_those_in_flight(
+    pipeline: ReadPipeline, project: Path, write_lines: WriteLines, asked: Asked
+) -> None:
+    write_lines("prompts.jsonl", *({"prompt": f"number {number}"} for number in range(40)))
+    refused = ProviderError("the key was revoked")
+    asked.answers = lambda request: refused if len(asked.requests) > 10 else "Fine."
+    steps = "steps:\n  - jsonl: {path: prompts}\n  - respond: {model: m}\ndataset: {views: [sft]}\n"
+    read = pipeline(f"name: r\nmodels: {{m: {{provider: scripted, max_concurrency: 4}}}}\n{steps}")
+    with pytest.raises(ProviderError, match="revoked"):
+        await run.run(read, Project(project), Watch())
+    assert 10 < len(asked.requests) <= 10 + 4
 
 
 async def when(true: Callable[[], bool], act: Callable[[], None]) -> None:
