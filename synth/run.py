@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import synth
-from synth import assets, disk, prompts
+from synth import assets, disk, open_files, prompts
 from synth.chain import chain
 from synth.errors import SynthError, TooManyFailed
 from synth.journal import Account, Journal
@@ -186,6 +186,8 @@ async def _opened(
             for name, provider in providers.items()
         }
         try:
+            if stop:  # a lane that learns its width is on a network, and takes a connection a call
+                open_files.make_room(sum(lane.places.most for lane in lanes.values() if lane.places.adaptive))
             for provider in providers.values() if stop else ():
                 provider.listen(lanes[provider.lane].hear)
                 await provider.open()

@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "synth"
 STAIRS = """
-    errors rows crash disk leftovers
+    errors rows crash disk leftovers open_files
     stream assets prompts columns yamlfile rouge transcript sentences spool journal project verbs terminal
     signals
     constitution constitution_json instructions final_answer seeds scores labels best_of_n
