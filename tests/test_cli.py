@@ -210,11 +210,12 @@ def test_what_a_model_writes_never_reaches_the_terminal_as_a_command(synth: Synt
     assert "\u202e" not in done.stdout
 
 
-# These need the embedded model or the network; tests/test_quickstart.py and test_weights.py run them.
-ELSEWHERE = ("train ", "model fetch ", "audit ")
+# These need the embedded model, the network, or the id of a row; tests/test_quickstart.py, test_weights.py and
+# test_explain.py run them.
+ELSEWHERE = ("train ", "model fetch ", "audit ", "explain ")
 VERBS = {
     *("run", "check", "plan", "retry", "list", "show", "init", "train", "publish", "model"),
-    *("constitution", "audit", "ledger"),
+    *("constitution", "audit", "ledger", "explain"),
 }
 
 
