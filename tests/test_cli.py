@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each is a process or two of its own
+
 ROOT = Path(__file__).parents[1]
 PIPELINE = """
 name: small
@@ -74,7 +76,6 @@ def after_a_run(project_that_ran: Path, tmp_path: Path) -> Synth:
     return partial(call, tmp_path)
 
 
-@pytest.mark.slow
 def test_a_run_says_where_the_dataset_is_and_a_rerun_finds_every_call(synth: Synth, tmp_path: Path) -> None:
     first = synth("run", "small.yaml")
     assert first.returncode == 0, first.stderr
@@ -100,7 +101,6 @@ def test_an_edited_principle_is_all_that_is_bought_again(after_a_run: Synth, tmp
     assert "small/v2-" in said
 
 
-@pytest.mark.slow
 def test_a_plan_buys_nothing_and_says_what_a_run_would(synth: Synth, tmp_path: Path) -> None:
     before = synth("plan", "small.yaml")
     assert before.returncode == 0, before.stderr
@@ -153,14 +153,12 @@ def test_an_unknown_verb_or_option_is_a_mistake_of_the_command_line(synth: Synth
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_a_limit_begins_fewer_rows(synth: Synth, tmp_path: Path) -> None:
     synth("run", "small.yaml", "--limit", "2")
     assert "view instructions" in (shown := synth("show", "small").stdout)
     assert "2 made" in shown
 
 
-@pytest.mark.slow
 def test_show_and_list_find_a_version_by_a_short_name(after_a_run: Synth) -> None:
     for name in ("small", "small/v1"):
         assert "what became of every row" in after_a_run("show", name).stdout
@@ -210,7 +208,7 @@ def test_what_a_model_writes_never_reaches_the_terminal_as_a_command(synth: Synt
     assert "\u202e" not in done.stdout
 
 
-# These need the embedded model, the network, or the id of a row; tests/test_quickstart.py, test_weights.py and
+# These need the embedded model, the network, or the id of a row: test_quickstart.py, test_weights.py and
 # test_explain.py run them.
 ELSEWHERE = ("train ", "model fetch ", "audit ", "explain ")
 VERBS = {
@@ -219,7 +217,6 @@ VERBS = {
 }
 
 
-@pytest.mark.slow
 def test_the_commands_in_the_readme_run_one_after_the_other(synth: Synth, tmp_path: Path) -> None:
     """With the scripted provider in place of the embedded model, so that it takes seconds."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
