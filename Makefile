@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A plain "torch" on Linux brings gigabytes for a GPU; this release is what the project is tested with.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check accept bench clean
+.PHONY: demo test check accept bench soak clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m synth model fetch smollm2-135m
@@ -30,6 +30,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/calls.py
 	$(BIN)/python bench/cap.py
 	$(BIN)/python bench/novelty.py
+
+# The long tests, a quarter of an hour: fifty kills in one run.
+soak: $(VENV)/.dev
+	$(BIN)/python -m pytest -m soak
 
 clean:
 	rm -rf $(VENV)

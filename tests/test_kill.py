@@ -45,9 +45,9 @@ dataset: {{{{views: [instructions, sft, preference], test_fraction: 0.2}}}}
 
 
 @contextmanager
-def provider(log: Path) -> Iterator[str]:
+def provider(log: Path, latency_s: float = LATENCY_S) -> Iterator[str]:
     """A provider in a process of its own; its address."""
-    command = [sys.executable, "-m", "tests.provider_server", "--latency", str(LATENCY_S), "--log", str(log)]
+    command = [sys.executable, "-m", "tests.provider_server", "--latency", str(latency_s), "--log", str(log)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
@@ -129,9 +129,9 @@ def asked_by_body(log: Path, bodies: set[bytes]) -> dict[bytes, list[Entry]]:
     return asked
 
 
-def in_flight(entries: list[Entry], kills: list[float]) -> bool:
+def in_flight(entries: list[Entry], kills: list[float], commit_s: float = COMMIT_S) -> bool:
     """Whether each of `entries` but the last was on its way at one of the `kills`."""
     return all(
-        any(entry.time <= kill and (entry.ended is None or kill - entry.ended < COMMIT_S) for kill in kills)
+        any(entry.time <= kill and (entry.ended is None or kill - entry.ended < commit_s) for kill in kills)
         for entry in entries[:-1]
     )
