@@ -12,7 +12,8 @@ from rich.text import Text
 def main(printed: str, picture: str, title: str) -> None:
     """Write the picture of the text in the file `printed`."""
     text = Path(printed).read_text(encoding="utf-8").rstrip()
-    console = Console(record=True, width=120, file=io.StringIO())
+    width = max(map(len, text.splitlines()))
+    console = Console(record=True, width=width, file=io.StringIO())
     console.print(Text(text))
     drawn = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title=title), flags=re.DOTALL)
     Path(picture).write_text(drawn, encoding="utf-8")  # no font is fetched from anywhere
