@@ -153,7 +153,8 @@ def edited(folder: Path) -> Iterator[Line]:
         said, _ = synth("run", "hosted.yaml", folder=project)
         bodies = [json.dumps(body) for body in server.bodies]
     untouched = [body for body in bodies if body in before]
-    found, bought = _found(r"(\d+) found", said), _found(r"(\d+) bought", said.split("calls:")[-1])
+    last = said.split("calls:")[-1]  # after the lines that say how far it is
+    found, bought = _found(r"(\d+) found", last), _found(r"(\d+) bought", last)
     yield Line("one principle edited: old requests sent again", str(len(untouched)), "0", not untouched)
     share = len(bodies) / (len(bodies) + int(found))
     yield Line(
