@@ -249,6 +249,7 @@ async def test_a_proxy_does_not_see_what_is_said_to_this_machine(monkeypatch: py
     with ProviderServer(key=KEY) as server:
         for name in HOSTED:
             await ask(name, server, asking())
+        assert [entry.status for entry in server.log] == [200] * len(HOSTED)
 
 
 async def test_without_a_key_the_word_none_is_sent() -> None:
